@@ -1,0 +1,161 @@
+"""``facesmith detect``: pictures in, a line a face out; on request drawn pictures and aligned crops."""
+
+import contextlib
+import io
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Annotated, NamedTuple
+
+import tyro
+
+from facesmith import geometry, images
+from facesmith.cli.inputs import Input, check_outputs, expand, unique_names
+from facesmith.errors import ConfigError, ImageError
+from facesmith.faces import Faces
+from facesmith.media import drawing
+from facesmith.runtime import EVERYDAY_THRESHOLD, Detector, load
+from facesmith.runtime.ordered import ordered_map
+
+
+class Task(NamedTuple):
+    """A picture, the file for its drawing, and how the file names of its crops begin."""
+
+    found: Input
+    drawing: Path | None
+    crops: Path | None
+
+
+class Picture(NamedTuple):
+    """A picture's faces, without its pixels."""
+
+    path: str
+    width: int
+    height: int
+    faces: Faces
+
+
+@dataclass(frozen=True)
+class Detect:
+    """Find faces in pictures.
+
+    Prints a line a face, in the order of the pictures and as soon as it is known: path, x1, y1, x2, y2,
+    score, separated by tabs. Boxes are in pixels of the upright picture and are not clipped to it. A picture
+    that cannot be read gives a warning on stderr, the others go on, and the exit code is 1.
+    """
+
+    paths: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="PATH")]
+    """Files, folders (all pictures in and below them), patterns in quotes, or - for a list on stdin."""
+
+    json: bool = False
+    """Print one JSON list instead, an entry a picture: path, width, height, faces (box, score, landmarks)."""
+
+    jsonl: bool = False
+    """Print the same entries as JSON lines, a line a picture."""
+
+    save: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Save the pictures with boxes, scores and landmarks drawn into this folder; subfolders are kept."""
+
+    crops: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Save every face, aligned by its landmarks to 112 by 112 pixels, into this folder."""
+
+    threshold: float = EVERYDAY_THRESHOLD
+    """Lowest score of a face, 0 to 1."""
+
+    size: str = "auto"
+    """At which size the network sees a picture: auto (long side 160 to 1280), original, N (long side N
+    pixels), or short:N. Larger finds smaller faces and takes longer."""
+
+    model: Annotated[str | None, tyro.conf.arg(metavar="NAME-OR-FILE")] = None
+    """A name that `facesmith models` lists, or an .onnx or .safetensors file."""
+
+    device: str = "cpu"
+    """cpu, cuda or cuda:N. Nothing falls back: what is not there is an error."""
+
+    threads: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """CPU threads; without it, as many as this process may use."""
+
+    def run(self) -> int:
+        """Detect; 1 if a picture could not be read, else 0."""
+        if not self.paths:
+            raise ConfigError("name at least one file, folder or pattern, or - for a list on stdin")
+        if self.json and self.jsonl:
+            raise ConfigError("--json and --jsonl exclude each other")
+        check_outputs(self.paths, self._outputs())
+        detector = load(self.model, device=self.device, threads=self.threads)
+
+        def work(task: Task) -> Picture | ImageError:
+            return self._detect(detector, task)
+
+        with contextlib.closing(ordered_map(work, self._tasks(), workers=detector.threads)) as pictures:
+            return self._print(pictures)
+
+    def _outputs(self) -> list[Path]:
+        return [folder for folder in (self.save, self.crops) if folder is not None]
+
+    def _tasks(self) -> Iterator[Task]:
+        drawing_name, crops_name = unique_names(_writable), unique_names(lambda name: name)
+        for found in expand(self.paths, self._outputs()):
+            usable = found.problem is None
+            yield Task(
+                found,
+                self.save / drawing_name(found.name) if self.save and usable else None,
+                self.crops / crops_name(found.name) if self.crops and usable else None,
+            )
+
+    def _detect(self, detector: Detector, task: Task) -> Picture | ImageError:
+        """Read, detect and save; all in one worker thread, so that memory holds one picture a worker."""
+        path = task.found.path
+        if task.found.problem is not None:
+            return ImageError(f"{path}: {task.found.problem}")
+        try:
+            image = images.read(path)
+            faces = detector.detect(image, size=self.size, threshold=self.threshold)
+            if task.drawing is not None:
+                images.write(task.drawing, drawing.draw(image, faces))
+            if task.crops is not None:
+                for number, crop in enumerate(geometry.align(image, faces.landmarks), 1):
+                    images.write(task.crops.with_name(f"{task.crops.name}.{number}.png"), crop)
+        except ImageError as error:
+            return error
+        return Picture(path, image.shape[1], image.shape[0], faces)
+
+    def _print(self, pictures: Iterable[Picture | ImageError]) -> int:
+        """Print each picture as it comes; the exit code."""
+        if isinstance(sys.stdout, io.TextIOWrapper):  # file names need not be valid text
+            sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
+        failed, before = False, "[\n"
+        for picture in pictures:
+            if isinstance(picture, ImageError):
+                failed = True
+                print(f"facesmith: warning: {picture}", file=sys.stderr, flush=True)
+            elif self.json:
+                print(before, _entry(picture), sep="", end="", flush=True)
+                before = ",\n"
+            elif self.jsonl:
+                print(_entry(picture), flush=True)
+            elif len(picture.faces):
+                print(_lines(picture), flush=True)
+        if self.json:
+            print("[]" if before == "[\n" else "\n]")
+        return int(failed)
+
+
+def _entry(picture: Picture) -> str:
+    row = {"path": picture.path, "width": picture.width, "height": picture.height}
+    return json.dumps({**row, "faces": picture.faces.to_dicts()})
+
+
+def _lines(picture: Picture) -> str:
+    rows = zip(picture.faces.boxes.tolist(), picture.faces.scores.tolist(), strict=True)
+    return "\n".join(
+        "\t".join((picture.path, *(f"{side:.1f}" for side in box), f"{score:.3f}")) for box, score in rows
+    )
+
+
+def _writable(name: PurePath) -> PurePath:
+    """A name in a format that can be written."""
+    suffixes = (".jpg", ".jpeg", ".png")
+    return name if name.suffix.lower() in suffixes else name.with_name(f"{name.name}.jpg")

@@ -1,0 +1,95 @@
+"""Batches as a pure function of (seed, step): that makes resuming and many processes exact."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from facesmith.data.augment import AugmentConfig, make_sample
+from facesmith.data.sample import Sample
+from facesmith.data.sources import Source
+from facesmith.detectors.types import Targets
+
+
+@dataclass(frozen=True)
+class BatchConfig:
+    """What a step sees.
+
+    Attributes:
+        images: images a step at side ``sides[0]``, over all processes; other sides get as many as have about
+            the same number of pixels.
+        sides: window sides in pixels; every step draws one.
+        augment: how pictures are varied.
+    """
+
+    images: int = 32
+    sides: tuple[int, ...] = (320,)
+    augment: AugmentConfig = AugmentConfig()
+
+
+class Batches(Dataset[tuple[Tensor, Targets]]):
+    """``self[step]`` is this process's part of the batch of ``step``: images (b, 3, S, S) uint8, and targets."""
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        config: BatchConfig,
+        *,
+        seed: int,
+        cache: Path | None = None,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.sources, self.config, self.cache = sources, config, cache
+        self.seed, self.rank, self.world = seed, rank, world
+        shares = np.array([source.config.share for source in sources], np.float64)
+        self.shares = shares / shares.sum()
+
+    def __getitem__(self, step: int) -> tuple[Tensor, Targets]:
+        side = int(np.random.default_rng((self.seed, step)).choice(self.config.sides))
+        count = max(round(self.config.images * (self.config.sides[0] / side) ** 2 / self.world), 1)
+        return collate([self._sample(step, self.rank * count + i, side) for i in range(count)])
+
+    def _sample(self, step: int, index: int, side: int) -> Sample:
+        rng = np.random.default_rng((self.seed, step, index))
+
+        def draw() -> Sample:
+            source = self.sources[rng.choice(len(self.sources), p=self.shares)]
+            return source.load(int(rng.integers(len(source.paths))), self.cache)
+
+        return make_sample(draw, side, rng, self.config.augment)
+
+    def loader(self, first: int, end: int, *, workers: int) -> Iterator[tuple[Tensor, Targets]]:
+        """Batches of the steps ``first`` … ``end`` − 1, in order, made ahead by ``workers`` processes."""
+        return iter(
+            DataLoader(
+                self,
+                batch_size=None,
+                sampler=range(first, end),
+                num_workers=workers,
+                prefetch_factor=4 if workers else None,
+                worker_init_fn=_quiet_worker,
+            )
+        )
+
+
+def collate(samples: Sequence[Sample]) -> tuple[Tensor, Targets]:
+    """Equal-sized samples -> images (B, 3, H, W) uint8 and their targets."""
+    images = torch.from_numpy(np.stack([sample.image for sample in samples])).permute(0, 3, 1, 2)
+    return images, Targets(
+        [torch.from_numpy(sample.boxes) for sample in samples],
+        [torch.from_numpy(sample.landmarks) for sample in samples],
+        [torch.from_numpy(sample.ignored) for sample in samples],
+        torch.tensor([sample.complete for sample in samples]),
+    )
+
+
+def _quiet_worker(_: int) -> None:
+    """One thread a worker: the machine's cores belong to the network."""
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)

@@ -1,0 +1,112 @@
+"""Folders of training photographs: found, checked, and decoded once."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from facesmith import files, images
+from facesmith.data.labels import LabelledImage, read_labels
+from facesmith.data.sample import Sample
+from facesmith.errors import LabelError
+
+
+@dataclass(frozen=True)
+class SourceConfig:
+    """How one label file, or one folder of photographs without faces, is used.
+
+    Attributes:
+        name: the label file's name without suffix, or the folder's name.
+        share: how often its images are drawn, relative to the other sources.
+        complete: whether every face in its images has a label.
+    """
+
+    name: str
+    share: float = 1.0
+    complete: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Labelled images of one origin; ``paths`` (absolute) and ``labels`` have one length."""
+
+    config: SourceConfig
+    paths: Sequence[Path]
+    labels: Sequence[LabelledImage]
+
+    def load(self, index: int, cache: Path | None) -> Sample:
+        """The image ``index`` with its faces. With ``cache``, pixels are decoded once and mapped from a file."""
+        label = self.labels[index]
+        pixels = images.read(self.paths[index]) if cache is None else _cached(self.paths[index], cache)
+        return Sample(pixels, label.boxes, label.landmarks, label.ignored, self.config.complete)
+
+
+def find_sources(data: Path, configs: Sequence[SourceConfig] = ()) -> list[Source]:
+    """All sources below ``data``.
+
+    Three layouts are understood: label files ``NAME.txt`` beside the folders that their paths name, with
+    photographs without faces in ``background/``; WIDER FACE as published (``wider_face_split/`` and
+    ``WIDER_train/images``); RetinaFace's (``train/label.txt`` and ``train/images``).
+
+    Args:
+        data: the folder.
+        configs: sources to use; by default every one that is there, in shares of its number of images.
+
+    Raises:
+        LabelError: nothing is there, a configured source is missing, or a label names a missing image.
+    """
+    found = {source.config.name: source for source in (*_label_files(data), *_background(data))}
+    if not found:
+        raise LabelError(
+            f"{data}: no labels found; expected NAME.txt label files, wider_face_split/ or train/label.txt there"
+        )
+    if not configs:
+        return list(found.values())
+    missing = [config.name for config in configs if config.name not in found]
+    if missing:
+        raise LabelError(f"{data}: no source named {', '.join(missing)}; there are {', '.join(sorted(found))}")
+    return [Source(config, found[config.name].paths, found[config.name].labels) for config in configs]
+
+
+def _label_files(data: Path) -> list[Source]:
+    places = [
+        *((path, data) for path in sorted(data.glob("*.txt"))),
+        *((path, data / "WIDER_train/images") for path in data.glob("wider_face_split/wider_face_train_bbx_gt.txt")),
+        *((path, data / "train/images") for path in data.glob("train/label.txt")),
+    ]
+    return [_with_labels(path, root) for path, root in places]
+
+
+def _with_labels(path: Path, root: Path) -> Source:
+    labels = read_labels(path)
+    paths = [root / label.path for label in labels]
+    missing = [p for p in paths if not p.is_file()]
+    if missing:
+        raise LabelError(
+            f"{path}: {len(missing)} of its {len(paths)} images are missing, the first is {missing[0]}; "
+            "unpack the images, or move the label file elsewhere"
+        )
+    return Source(SourceConfig(path.stem, share=len(paths)), paths, labels)
+
+
+def _background(data: Path) -> list[Source]:
+    paths = sorted(p for p in (data / "background").rglob("*") if images.is_image_path(p))
+    empty = np.zeros((0, 4), np.float32)
+    labels = [LabelledImage(p.name, empty, empty.reshape(0, 5, 2), np.zeros(0, np.bool_)) for p in paths]
+    return [Source(SourceConfig("background", share=len(paths)), paths, labels)] if paths else []
+
+
+def _cached(path: Path, cache: Path) -> npt.NDArray[np.uint8]:
+    """Pixels of ``path``, mapped from ``cache``; decoded into it when they are not there yet."""
+    status = path.stat()
+    key = f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
+    stored = cache / (hashlib.sha256(key.encode()).hexdigest()[:32] + ".npy")
+    if not stored.exists():
+        pixels = images.read(path)
+        with files.replacing(stored) as temporary:
+            np.save(temporary, pixels)
+    mapped: npt.NDArray[np.uint8] = np.load(stored, mmap_mode="r")
+    return mapped

@@ -1,0 +1,37 @@
+"""The one idea: every detector is the same three functions, and every exported file has the same signature."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from torch import Tensor, nn
+
+from facesmith.detectors.types import Targets
+
+
+class DetectorNetwork(nn.Module, ABC):
+    """A trainable detector. ``forward`` gives raw maps (a named tuple of its own), ``loss`` and ``decode`` take them.
+
+    Attributes:
+        config: the frozen dataclass that it was built from.
+    """
+
+    config: Any
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> Any:
+        """(B, 3, H, W) RGB of 0…255, any dtype -> raw maps. Normalisation happens inside."""
+
+    @abstractmethod
+    def loss(self, maps: Any, targets: Targets) -> dict[str, Tensor]:
+        """The paper's terms, weighted, one scalar a key; their sum is what training lowers."""
+
+    @abstractmethod
+    def decode(self, maps: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """Boxes (B, K, 4), falling scores (B, K) in [0, 1], landmarks (B, K, 5, 2), in pixels of the input.
+
+        Plain tensor code without data-dependent Python, so that it is exported inside the graph.
+        """
+
+    def export_forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The signature of every exported file: (B, H, W, 3) uint8 RGB -> what ``decode`` gives."""
+        return self.decode(self(images.permute(0, 3, 1, 2)))

@@ -1,0 +1,1 @@
+"""DamoFD (ICLR 2023): backbones found by DDSAR, in the SCRFD framework."""

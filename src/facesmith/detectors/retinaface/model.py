@@ -1,0 +1,125 @@
+"""RetinaFace (Deng et al. 2019, arXiv 1905.00641): single-stage face detection with five landmarks.
+
+Backbone -> FPN -> SSH context a level -> heads shared by all levels (class, box, landmarks).
+The two-class softmax of the paper is one logit here (the same function with half the weights).
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from facesmith.detectors.base import DetectorNetwork
+from facesmith.detectors.parts.anchors import (
+    anchor_boxes,
+    decode_boxes,
+    decode_landmarks,
+    encode_boxes,
+    encode_landmarks,
+    make_anchors,
+)
+from facesmith.detectors.parts.assigners import NEGATIVE, POSITIVE, match
+from facesmith.detectors.parts.context import SSHContext
+from facesmith.detectors.parts.fpn import FPN
+from facesmith.detectors.parts.losses import hard_negatives, smooth_l1
+from facesmith.detectors.parts.mobilenet import MobileNet
+from facesmith.detectors.parts.topk import top_candidates
+from facesmith.detectors.retinaface.config import RetinaFaceConfig
+from facesmith.detectors.types import Targets
+
+
+class RetinaFaceMaps(NamedTuple):
+    """Raw outputs for all A anchors of all levels: logits (B, A), boxes (B, A, 4), landmarks (B, A, 10); codes."""
+
+    logits: Tensor
+    boxes: Tensor
+    landmarks: Tensor
+    sizes: tuple[tuple[int, int], ...]
+
+
+class RetinaFace(DetectorNetwork):
+    """Images to faces; see the module's docstring."""
+
+    def __init__(self, config: RetinaFaceConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = MobileNet(config.backbone)
+        strides = tuple(tap.stride for tap in self.backbone.taps)
+        if strides != config.anchors.strides:
+            raise ValueError(f"anchors expect strides {config.anchors.strides}, the backbone taps {strides}")
+        self.neck = FPN([tap.channels for tap in self.backbone.taps], config.channels)
+        self.context = nn.ModuleList(SSHContext(config.channels, config.channels) for _ in strides)
+        self.head = nn.Conv2d(config.channels, config.anchors.per_cell * 15, 1)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.normal_(self.head.weight, std=0.01)
+        assert self.head.bias is not None
+        nn.init.zeros_(self.head.bias)
+        with torch.no_grad():  # faces are rare: start at a score of 0.01 (Lin et al. 2017, focal loss)
+            self.head.bias[: self.config.anchors.per_cell] = -4.6
+
+    def forward(self, images: Tensor) -> RetinaFaceMaps:
+        """(B, 3, H, W) RGB of 0…255, any dtype -> raw maps."""
+        x = (images.float() - self.config.mean) * self.config.scale
+        levels = self.neck(self.backbone(x.contiguous(memory_format=torch.channels_last)))
+        per_cell = self.config.anchors.per_cell
+        rows = []
+        for level, context in zip(levels, self.context, strict=True):
+            out = self.head(context(level)).permute(0, 2, 3, 1)  # (B, h, w, per_cell * 15)
+            logits, codes = out[..., :per_cell], out[..., per_cell:]
+            rows.append(
+                torch.cat((logits.unflatten(-1, (per_cell, 1)), codes.unflatten(-1, (per_cell, 14))), -1).flatten(1, 3)
+            )
+        maps = torch.cat(rows, dim=1).float()
+        sizes = tuple((int(level.shape[2]), int(level.shape[3])) for level in levels)
+        return RetinaFaceMaps(maps[..., 0], maps[..., 1:5], maps[..., 5:], sizes)
+
+    def loss(self, maps: RetinaFaceMaps, targets: Targets) -> dict[str, Tensor]:
+        """The weighted terms ``class``, ``box``, ``landmark`` (Eq. 1), each divided by its number of positives.
+
+        Faces without landmarks train class and box only. Hard negatives are mined over the whole batch, so that
+        pictures without faces teach as well.
+        """
+        config = self.config.loss
+        anchors = make_anchors(self.config.anchors, maps.sizes, maps.logits.device)
+        boxes = anchor_boxes(anchors)
+        matches = [
+            match(boxes, faces, ignored, self.config.match)
+            for faces, ignored in zip(targets.boxes, targets.ignored, strict=True)
+        ]
+        label = torch.stack([m.label for m in matches])  # (B, A)
+        image, anchor = (label == POSITIVE).nonzero(as_tuple=True)
+        count = max(len(image), 1)
+
+        background = F.softplus(maps.logits)
+        unlabelled = ~targets.complete[:, None] & (maps.logits.detach().sigmoid() > config.unlabelled_score)
+        wanted = int(config.negatives_per_positive * len(image)) + config.background * len(label)
+        hard = hard_negatives(background.flatten(), ((label == NEGATIVE) & ~unlabelled).flatten(), wanted)
+        class_loss = (F.softplus(-maps.logits[image, anchor]).sum() + background.flatten()[hard].sum()) / count
+
+        starts = torch.tensor([0, *(len(b) for b in targets.boxes)], device=label.device).cumsum(0)
+        face = torch.stack([m.face for m in matches])[image, anchor] + starts[image]
+        at = anchors[anchor]
+        faces, points = torch.cat(list(targets.boxes)), torch.cat(list(targets.landmarks))
+        box_error = maps.boxes[image, anchor] - encode_boxes(faces[face], at, self.config.anchors)
+        box_loss = smooth_l1(box_error, config.beta).sum() / count
+
+        known = points[face].isfinite().all(dim=2).all(dim=1)
+        wanted_points = encode_landmarks(points[face][known], at[known], self.config.anchors)
+        point_error = maps.landmarks[image, anchor][known] - wanted_points
+        point_loss = smooth_l1(point_error, config.beta).sum() / known.sum().clamp(min=1)
+        return {"class": class_loss, "box": config.box * box_loss, "landmark": config.landmark * point_loss}
+
+    def decode(self, maps: RetinaFaceMaps) -> tuple[Tensor, Tensor, Tensor]:
+        """Maps -> boxes (B, K, 4), scores (B, K) falling, landmarks (B, K, 5, 2), in pixels of the input."""
+        logits, index = top_candidates(maps.logits, self.config.candidates)
+        at = make_anchors(self.config.anchors, maps.sizes, maps.logits.device)[index]
+        boxes = maps.boxes.gather(1, index[..., None].expand(-1, -1, 4))
+        points = maps.landmarks.gather(1, index[..., None].expand(-1, -1, 10))
+        config = self.config.anchors
+        return decode_boxes(boxes, at, config), logits.sigmoid(), decode_landmarks(points, at, config)

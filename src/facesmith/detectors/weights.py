@@ -1,0 +1,84 @@
+"""Weights files: safetensors that carry their own configuration."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from facesmith import configs, files
+from facesmith.detectors.base import DetectorNetwork
+from facesmith.detectors.retinaface.config import RetinaFaceConfig
+from facesmith.detectors.retinaface.model import RetinaFace
+from facesmith.errors import ConfigError, ModelError
+
+DETECTORS: dict[str, tuple[type[Any], type[DetectorNetwork]]] = {
+    "retinaface": (RetinaFaceConfig, RetinaFace),
+}
+"""Kind -> its configuration and its network."""
+
+
+def kind_of(model: DetectorNetwork) -> str:
+    """The kind of ``model``, as written into its file."""
+    return next(kind for kind, (_, network) in DETECTORS.items() if type(model) is network)
+
+
+def save_weights(path: Path, model: DetectorNetwork, *, name: str, **facts: Any) -> None:
+    """Write ``model``'s tensors, with name, kind, configuration and ``facts`` as JSON metadata."""
+    metadata = {"name": name, "detector": kind_of(model), "config": configs.to_json(model.config), **facts}
+    tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    with files.replacing(path) as temporary:
+        save_file(tensors, temporary, metadata={"facesmith": json.dumps(metadata)})
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """The JSON metadata of a weights file.
+
+    Raises:
+        ModelError: it is not a safetensors file written by :func:`save_weights`.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path}: is not a readable safetensors file: {error}") from error
+    if "facesmith" not in metadata:
+        raise ModelError(f"{path}: has no facesmith metadata; expected a file written by 'facesmith train'")
+    facts: dict[str, Any] = json.loads(metadata["facesmith"])
+    return facts
+
+
+def load_model(path: Path) -> DetectorNetwork:
+    """The network of a weights file, in evaluation mode.
+
+    Raises:
+        ModelError: not such a file, an unknown kind of detector, or tensors that do not fit.
+    """
+    facts = read_metadata(path)
+    if facts.get("detector") not in DETECTORS:
+        raise ModelError(f"{path}: unknown detector {facts.get('detector')!r}; known: {', '.join(DETECTORS)}")
+    config, network = DETECTORS[facts["detector"]]
+    try:
+        model = network(configs.from_json(config, facts["config"]))
+    except (ConfigError, KeyError) as error:
+        raise ModelError(f"{path}: its configuration cannot be used: {error}") from error
+    load_weights(path, model)
+    return model.eval()
+
+
+def load_weights(path: Path, model: DetectorNetwork) -> None:
+    """Fill ``model`` from a weights file; every tensor must be there and fit.
+
+    Raises:
+        ModelError: keys or shapes differ.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dictionary
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path}: is not a readable safetensors file: {error}") from error
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ModelError(f"{path}: does not fit the network: {error}") from error

@@ -1,0 +1,136 @@
+"""A detector over many pictures: streaming, in order, each picture read once, nothing skipped."""
+
+import os
+import sys
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from facesmith import __version__, images
+from facesmith.errors import ConfigError
+from facesmith.evaluation.augmentation import Augmentation
+from facesmith.evaluation.names import image_name
+from facesmith.evaluation.result import Provenance
+from facesmith.faces import Faces
+from facesmith.runtime import EVALUATION_THRESHOLD, Detector
+from facesmith.runtime.ordered import ordered_map
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How faces are looked for in an evaluation.
+
+    Attributes:
+        augmentation: sizes and flip.
+        threshold: lowest score kept.
+        nms: IoU threshold of non-maximum suppression, or of box voting where there are several looks.
+
+    Raises:
+        ConfigError: a number is not between 0 and 1.
+    """
+
+    augmentation: Augmentation = Augmentation()
+    threshold: float = EVALUATION_THRESHOLD
+    nms: float = 0.4
+
+    def __post_init__(self) -> None:
+        for name in ("threshold", "nms"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} must lie between 0 and 1, not {getattr(self, name)}")
+
+    def provenance(self, detector: Detector) -> Provenance:
+        """Where predictions of ``detector`` with these settings come from."""
+        return Provenance(
+            detector=detector.name,
+            checksum=detector.checksum,
+            size_rule=self.augmentation.size_rule,
+            augmentation=str(self.augmentation),
+            score_threshold=self.threshold,
+            nms=self.nms,
+            package=__version__,
+            settings={"device": detector.device},
+        )
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The faces of one picture, ``width`` × ``height`` pixels large, with the protocol's ``name`` for it."""
+
+    name: str
+    faces: Faces
+    width: int
+    height: int
+
+
+def predict(
+    detector: Detector, pictures: Mapping[str, Path], settings: Settings, *, progress: bool = True
+) -> Iterator[Prediction]:
+    """Faces of every picture, in the order of ``pictures``, each as soon as it is known.
+
+    As many pictures are read and run at the same time as the detector has threads, never further ahead of the
+    consumer than twice that, so memory does not grow with the number of pictures.
+
+    Args:
+        detector: the model.
+        pictures: name -> file; see :func:`find_pictures`.
+        settings: sizes and thresholds.
+        progress: show a bar on stderr, if that is a terminal.
+
+    Raises:
+        ImageError: a picture cannot be read; the message names the file. An evaluation never skips one.
+    """
+
+    def work(item: tuple[str, Path]) -> Prediction:
+        name, path = item
+        image = images.read(path)
+        faces = settings.augmentation.detect(detector, image, threshold=settings.threshold, nms=settings.nms)
+        return Prediction(name, faces, image.shape[1], image.shape[0])
+
+    hidden = not (progress and sys.stderr is not None and sys.stderr.isatty())
+    with tqdm(total=len(pictures), desc=detector.name, unit="picture", disable=hidden, leave=False) as bar:
+        for prediction in ordered_map(work, pictures.items(), workers=detector.threads):
+            bar.update()
+            yield prediction
+
+
+def walk_pictures(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """Every picture in ``folder`` and below, in name order; hidden files and folders are passed over.
+
+    Raises:
+        ConfigError: it is not a folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: no such folder of images")
+    for inner, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for file in sorted(files):
+            if not file.startswith(".") and images.is_image_path(file):
+                yield Path(inner, file)
+
+
+def find_pictures(folder: str | os.PathLike[str], names: Collection[str]) -> dict[str, Path]:
+    """The pictures below ``folder`` that a protocol knows: its name -> file, in the protocol's order.
+
+    A file belongs to the name that its path, without suffix, ends with: ``WIDER_val/images/0--Parade/a.jpg`` is
+    ``0--Parade/a``. Other pictures are passed over, and a protocol's image may be missing; who asks compares.
+
+    Raises:
+        ConfigError: no such folder, none of the images is there, or two files are the same image.
+    """
+    known = frozenset(names)
+    found: dict[str, Path] = {}
+    for path in walk_pictures(folder):
+        name = image_name(Path(os.path.abspath(path)).as_posix())
+        while name not in known and "/" in name:
+            name = name.split("/", 1)[1]
+        if name in found:
+            raise ConfigError(f"{found[name]} and {path} are both image {name!r}; name a folder that holds one of them")
+        if name in known:
+            found[name] = path
+    if not found:
+        example = f" (such as {next(iter(names))!r})" if names else ""
+        raise ConfigError(f"{folder}: none of the {len(known):,} images of the ground truth{example} is below it")
+    return {name: found[name] for name in names if name in found}

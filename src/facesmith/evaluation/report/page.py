@@ -1,0 +1,207 @@
+"""The parts of a report as HTML text."""
+
+import html
+from collections.abc import Mapping, Sequence
+from importlib import resources
+
+from facesmith import __version__
+from facesmith.evaluation.mistakes import Kind, Mistakes, Row, false_box_counts, rows_by_attribute, rows_by_size
+from facesmith.evaluation.report.plot import SERIES, Bars, bar_chart
+from facesmith.evaluation.result import Result
+
+TITLES = {
+    "widerface": "WIDER FACE",
+    "widerface-challenge": "WIDER Challenge 2018",
+    "fddb": "FDDB",
+    "afw": "AFW",
+    "pascal": "PASCAL Face",
+    "malf": "MALF",
+    "coco": "COCO average precision",
+}
+"""Protocol -> what it is called; others are shown by their own name."""
+
+_FALSE_KINDS = {
+    Kind.DUPLICATE: "second box on a face",
+    Kind.MISPLACED: "near a face (IoU .1 to .5)",
+    Kind.BACKGROUND: "no labelled face there",
+}
+
+
+def document(protocol: str, parts: Sequence[str]) -> str:
+    """The whole file."""
+    style = resources.files(__package__).joinpath("style.css").read_text(encoding="utf-8")
+    title = html.escape(f"{_title(protocol)} · facesmith")
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{title}</title><style>{style}</style></head><body>\n"
+        + "\n".join(part for part in parts if part)
+        + f"\n<footer>facesmith {html.escape(__version__)}</footer></body></html>\n"
+    )
+
+
+def header(results: Sequence[Result]) -> str:
+    """Title, scope and, loudly, what keeps the figures from being compared with others."""
+    first = results[0]
+    scopes = list(dict.fromkeys(result.scope for result in results))
+    kind = "subset" if any(result.is_subset for result in results) else "scope"
+    lines = [f"<h1>{html.escape(_title(first.protocol))}</h1>"]
+    lines += [f'<div class="{kind}">{html.escape(scope)}</div>' for scope in scopes]
+    notes: dict[str, None] = dict.fromkeys(note for result in results for note in result.notes)
+    if notes:
+        lines.append('<ul class="notes">' + "".join(f"<li>{html.escape(note)}</li>" for note in notes) + "</ul>")
+    return "<header>" + "".join(lines) + "</header>"
+
+
+def figures(results: Sequence[Result]) -> str:
+    """The table of metrics, one column a detector."""
+    names = list(dict.fromkeys(name for result in results for name in result.metrics))
+    head = [_detector(i, result.provenance.detector) for i, result in enumerate(results)]
+    rows = [[html.escape(name), *(_number(result.metrics.get(name)) for result in results)] for name in names]
+    counts = list(dict.fromkeys(name for result in results for name in result.counts))
+    rows += [[html.escape(name), *(_count(result.counts.get(name)) for result in results)] for name in counts]
+    return section("Figures", "", [table(["", *head], rows)])
+
+
+def sizes(mistakes: Sequence[Mistakes], names: Sequence[str]) -> str:
+    """Recall and false boxes by face size, as bars and as a table."""
+    tables = [{row.group: row for row in rows_by_size(one)} for one in mistakes]
+    groups = _in_order(tables)
+    with_faces = [group for group in groups if any(group in rows and rows[group].faces for rows in tables)]
+    bars = [
+        Bars(
+            name,
+            [rows[group].recall if group in rows else 0.0 for group in with_faces],
+            [rows[group].recall_at_any_score if group in rows else 0.0 for group in with_faces],
+            series,
+        )
+        for series, (name, rows) in enumerate(zip(names, tables, strict=True))
+    ]
+    points = "; ".join(f"{one.threshold:.3f} for {name}" for name, one in zip(names, mistakes, strict=True))
+    text = (
+        f"Share of the faces that are found. Full bars: at the operating point, the score with the best F1 ({points}); "
+        "pale bars: at any score at all. Sizes are √(width · height) in pixels of the picture as stored."
+    )
+    parts = [grid([bar_chart("", with_faces, bars, "faces found"), _rows_table("size", groups, tables, names)])]
+    return section("By face size", text, parts)
+
+
+def attributes(
+    mistakes: Sequence[Mistakes], names: Sequence[str], levels: Mapping[str, Sequence[str]]
+) -> str:
+    """Recall by attribute, a table each; nothing where the labels have none."""
+    each = [rows_by_attribute(one, levels) for one in mistakes]
+    parts = []
+    for attribute in each[0] if each else ():
+        tables = [{row.group: row for row in one.get(attribute, ())} for one in each]
+        parts.append(f"<div>{_rows_table(attribute, _in_order(tables), tables, names)}</div>")
+    text = "Share of the faces of each kind that are found at the operating point; in brackets: at any score."
+    return section("By attribute", text, [grid(parts)]) if parts else ""
+
+
+def false_boxes(mistakes: Sequence[Mistakes], names: Sequence[str]) -> str:
+    """False boxes by kind."""
+    columns = [false_box_counts(one) for one in mistakes]
+    rows = [[text, *(_count(column[kind]) for column in columns)] for kind, text in _FALSE_KINDS.items()]
+    pictures = max((len(one.names) for one in mistakes), default=0)
+    rows.append(["a picture", *(f"{sum(column.values()) / max(pictures, 1):.3f}" for column in columns)])
+    head = [_detector(i, name) for i, name in enumerate(names)]
+    return section("False boxes", "At the operating point.", [table(["", *head], rows)])
+
+
+def provenance(results: Sequence[Result]) -> str:
+    """Where the predictions come from: all that is needed to get the same figures again."""
+    head = [_detector(i, result.provenance.detector) for i, result in enumerate(results)]
+    rows = []
+    columns = [_facts(result) for result in results]
+    for name in dict.fromkeys(name for column in columns for name in column):
+        rows.append([html.escape(name), *(html.escape(column.get(name, "unknown")) for column in columns)])
+    return section("Where the figures come from", "", [table(["", *head], rows, "facts")])
+
+
+def section(title: str, text: str, parts: Sequence[str]) -> str:
+    """A part of the page with its heading."""
+    paragraph = f"<p>{html.escape(text)}</p>" if text else ""
+    return f"<section><h2>{html.escape(title)}</h2>{paragraph}{''.join(parts)}</section>"
+
+
+def heading(text: str) -> str:
+    """A heading within a section."""
+    return f"<h3>{html.escape(text)}</h3>"
+
+
+def grid(parts: Sequence[str]) -> str:
+    """Parts side by side where there is room."""
+    return f'<div class="grid-2">{"".join(parts)}</div>'
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -> str:
+    """A table of cells that are HTML already."""
+    top = "".join(f'<th scope="col">{cell}</th>' for cell in head)
+    body = "".join(
+        f'<tr><th scope="row">{row[0]}</th>{"".join(f"<td>{cell}</td>" for cell in row[1:])}</tr>' for row in rows
+    )
+    return f'<div class="wide"><table class="{kind}"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _rows_table(
+    title: str, groups: Sequence[str], tables: Sequence[Mapping[str, Row]], names: Sequence[str]
+) -> str:
+    """One row a group; faces once, then recall (and false boxes, where they are known) of each detector."""
+    with_false = any(row.false is not None for rows in tables for row in rows.values())
+    head = [html.escape(title), "faces"]
+    for i, name in enumerate(names):
+        head += [_detector(i, name) if len(names) > 1 else "found"] + (["false"] if with_false else [])
+    lines = []
+    for group in groups:
+        faces = next(rows[group].faces for rows in tables if group in rows)
+        line = [html.escape(group), f"{faces:,}"]
+        for i, rows in enumerate(tables):
+            row = rows.get(group)
+            line.append(_share(row, i) if row and row.faces else "–")
+            line += [_count(row.false if row else 0)] if with_false else []
+        lines.append(line)
+    return table(head, lines)
+
+
+def _share(row: Row, series: int) -> str:
+    bar = f'<i style="width:{row.recall:.1%};background:var(--s{series % SERIES})"></i>'
+    return f'{row.recall:.3f} ({row.recall_at_any_score:.3f})<span class="share">{bar}</span>'
+
+
+def _in_order(tables: Sequence[Mapping[str, Row]]) -> list[str]:
+    """All groups of the tables; where one lacks a group, it takes its place by the longest table's order."""
+    longest = max(tables, key=len, default={})
+    return list(dict.fromkeys([*longest, *(group for rows in tables for group in rows)]))
+
+
+def _facts(result: Result) -> dict[str, str]:
+    p = result.provenance
+    facts = {
+        "protocol": f"{result.protocol}, version {result.version}",
+        "images": result.scope,
+        "size": p.size_rule,
+        "test-time augmentation": p.augmentation,
+        "lowest score": None if p.score_threshold is None else f"{p.score_threshold:g}",
+        "NMS or voting IoU": None if p.nms is None else f"{p.nms:g}",
+        "facesmith": p.package,
+        "checksum (sha256)": p.checksum,
+    }
+    facts |= {name: str(value) for name, value in p.settings.items()}
+    return {name: value or "unknown" for name, value in facts.items()}
+
+
+def _detector(series: int, name: str) -> str:
+    return f'<span class="key" style="background:var(--s{series % SERIES})"></span>{html.escape(name)}'
+
+
+def _title(protocol: str) -> str:
+    return TITLES.get(protocol, protocol)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
+
+
+def _count(value: int | None) -> str:
+    return "–" if value is None else f"{value:,}"

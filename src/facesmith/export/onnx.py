@@ -1,0 +1,142 @@
+"""ONNX export: normalisation, network, decoding and top-K in one graph for every image size."""
+
+import json
+import logging
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from facesmith import configs, files
+from facesmith.detectors.base import DetectorNetwork
+from facesmith.detectors.weights import kind_of
+from facesmith.errors import ModelError
+
+INPUT = "images"
+OUTPUTS = ("boxes", "scores", "landmarks")
+OPSET = 18
+
+PARITY_SHAPES = ((1, 480, 640), (2, 224, 320), (3, 97, 131))
+PARITY_TOLERANCE = 1e-4
+
+
+class Parity(NamedTuple):
+    """Greatest relative differences between torch and onnxruntime, over :data:`PARITY_SHAPES`."""
+
+    boxes: float
+    scores: float
+    landmarks: float
+
+
+class _Exported(nn.Module):
+    def __init__(self, model: DetectorNetwork) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self.model.export_forward(images)
+
+
+def export_onnx(model: DetectorNetwork, path: Path, *, name: str, **facts: Any) -> Parity:
+    """Write ``model`` to ``path`` after checking that onnxruntime agrees with torch.
+
+    The file takes ``images`` uint8 (B, H, W, 3) RGB of any B, H, W and gives ``boxes`` (B, K, 4), ``scores``
+    (B, K) and ``landmarks`` (B, K, 5, 2) in pixels of the input. ``name``, the configuration and ``facts`` go
+    into its metadata under ``facesmith``.
+
+    Raises:
+        ModelError: the two differ by more than :data:`PARITY_TOLERANCE`; nothing is written then.
+    """
+    import onnx
+    import onnxslim
+
+    model = model.eval().cpu()
+    graph = onnxslim.slim(_trace(model))
+    metadata = {"name": name, "detector": kind_of(model), "config": configs.to_json(model.config), **facts}
+    del graph.metadata_props[:]
+    onnx.helper.set_model_props(graph, {"facesmith": json.dumps(metadata)})
+    graph.producer_name, graph.producer_version, graph.doc_string = "facesmith", "", ""
+    onnx.checker.check_model(graph, full_check=True)
+    data = graph.SerializeToString()
+    parity = check_parity(model, data)
+    if max(parity) > PARITY_TOLERANCE:
+        raise ModelError(f"{name}: onnxruntime and torch differ: {parity}; more than {PARITY_TOLERANCE}")
+    files.write_bytes(path, data)
+    return parity
+
+
+def _trace(model: DetectorNetwork) -> Any:
+    """The ONNX model with batch, height and width as named dynamic dimensions."""
+    example = torch.zeros(2, 192, 224, 3, dtype=torch.uint8)
+    free = {i: torch.export.Dim.DYNAMIC for i in range(3)}
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns about its own internals
+        program = torch.onnx.export(
+            _Exported(model),
+            (example,),
+            dynamo=True,
+            input_names=[INPUT],
+            output_names=list(OUTPUTS),
+            dynamic_shapes={"images": free},
+            opset_version=OPSET,
+            external_data=False,
+            verbose=False,
+        )
+    assert program is not None
+    proto = program.model_proto
+    for i, dimension in enumerate(("batch", "height", "width")):
+        _rename_dimension(proto, proto.graph.input[0].type.tensor_type.shape.dim[i].dim_param, dimension)
+    return proto
+
+
+def _rename_dimension(proto: Any, old: str, new: str) -> None:
+    for value in (*proto.graph.input, *proto.graph.output, *proto.graph.value_info):
+        for dimension in value.type.tensor_type.shape.dim:
+            if dimension.dim_param == old:
+                dimension.dim_param = new
+
+
+def check_parity(model: DetectorNetwork, data: bytes) -> Parity:
+    """Run ``model`` and the ONNX bytes on the same pictures of noise and compare.
+
+    Scores are compared row by row; boxes and landmarks relative to the picture's longer side, for rows whose
+    score differs from their neighbours' (rows of equal score may be in either order).
+    """
+    import onnxruntime as ort
+
+    session = ort.InferenceSession(data, providers=["CPUExecutionProvider"])
+    rng = np.random.default_rng(0)
+    worst = np.zeros(3)
+    for shape in PARITY_SHAPES:
+        images = smooth_noise(rng, shape)
+        with torch.inference_mode():
+            ours = [t.numpy() for t in model.export_forward(torch.from_numpy(images))]
+        theirs = session.run(list(OUTPUTS), {INPUT: images})
+        worst = np.maximum(worst, _differences(ours, theirs, max(shape[1:])))
+    return Parity(*(float(v) for v in worst))
+
+
+def _differences(ours: list[Any], theirs: list[Any], side: int) -> npt.NDArray[np.float64]:
+    gaps = np.abs(np.diff(ours[1], axis=1))
+    distinct = np.ones(ours[1].shape, bool)
+    distinct[:, 1:] &= gaps > 1e-6
+    distinct[:, :-1] &= gaps > 1e-6
+    errors = [np.abs(ours[1] - theirs[1]).max()]
+    for k in (0, 2):
+        scale = np.maximum(np.abs(ours[k][distinct]), side)
+        errors.append((np.abs(ours[k][distinct] - theirs[k][distinct]) / scale).max(initial=0.0))
+    return np.array([errors[1], errors[0], errors[2]])
+
+
+def smooth_noise(rng: np.random.Generator, shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
+    """(B, H, W, 3) uint8 pictures of coloured blobs: more like photographs than white noise."""
+    import cv2
+
+    batch, height, width = shape
+    coarse = rng.integers(0, 256, (batch, 12, 12, 3), np.uint8)
+    return np.stack([cv2.resize(c, (width, height), interpolation=cv2.INTER_CUBIC) for c in coarse])

@@ -1,0 +1,337 @@
+"""Boxes and landmarks: overlap, suppression, voting, mirroring, turning, alignment.
+
+Everything is in pixels with the origin at the outer corner of the top-left pixel; boxes are x1, y1, x2, y2 with
+x2 = x1 + width.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from facesmith.faces import LANDMARK_FLIP, Faces, FloatArray, IntArray
+
+Float64Array: TypeAlias = npt.NDArray[np.float64]
+
+ALIGNMENT_TEMPLATE: Float64Array = np.array(
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
+)
+"""(5, 2): where the landmarks lie in a 112 x 112 crop for face recognition (ArcFace's figures).
+
+As published: pixel *centres* have whole numbers here, unlike everywhere else in facesmith; :func:`align` converts.
+"""
+ALIGNMENT_TEMPLATE.flags.writeable = False
+
+_BOX_TEMPLATE: Float64Array = np.array([[0.2, 0.2], [0.8, 0.2], [0.5, 0.5], [0.3, 0.75], [0.7, 0.75]])
+_BLOCK = 128
+
+
+def iou(a: npt.ArrayLike, b: npt.ArrayLike) -> FloatArray:
+    """Intersection over union of every box of ``a`` (n, 4) with every box of ``b`` (m, 4): (n, m) float32.
+
+    A box without area (x2 <= x1 or y2 <= y1) overlaps nothing, not even itself.
+    """
+    rows, columns = _boxes(a), _boxes(b)
+    shared = _intersections(rows, columns)
+    union = _areas(rows)[:, None] + _areas(columns) - shared
+    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+
+
+def nms(boxes: npt.ArrayLike, scores: npt.ArrayLike, threshold: float, *, min_area: bool = False) -> IntArray:
+    """Greedy non-maximum suppression.
+
+    Args:
+        boxes: (n, 4).
+        scores: (n,), finite. Equal scores keep their order.
+        threshold: a box is dropped where its overlap with a better kept box is *above* this.
+        min_area: measure overlap as the intersection over the smaller box's area, as RSA and KPNet do, not as
+            intersection over union.
+
+    Returns:
+        (k,) int64 indices of the kept boxes, best score first.
+
+    Raises:
+        ValueError: ``boxes`` and ``scores`` do not fit together.
+    """
+    boxes = _boxes(boxes)
+    order, leaders = _clusters(boxes, _scores(scores, len(boxes)), _Overlap(threshold, min_area=min_area))
+    return order[leaders == np.arange(len(order))]
+
+
+def nms_faces(faces: Faces, threshold: float, keep: int | None = None) -> Faces:
+    """:func:`nms` on ``faces``: the kept ones, best first, at most ``keep``."""
+    return faces[nms(faces.boxes, faces.scores, threshold)[:keep]]
+
+
+def vote(faces: Faces, threshold: float = 0.4, keep: int = 750) -> Faces:
+    """Box voting, as RetinaFace merges the detections of several scales and flips.
+
+    The best face takes all faces left whose IoU with it is at least ``threshold``; boxes and landmarks of such a
+    cluster become their score-weighted average, the best score stays; and so on with the faces that are left.
+    Unlike in the official code, a face that nothing overlaps stays, and there is no + 1 in the IoU. Landmarks are
+    averaged over the faces that have them. A track id is that of the best face.
+
+    Args:
+        faces: scores must not be negative, since they are the weights.
+        threshold: least IoU within a cluster.
+        keep: how many faces to return at most, best first.
+
+    Raises:
+        ValueError: a score is negative.
+    """
+    if (faces.scores < 0).any():
+        raise ValueError(
+            f"box voting weighs by score, and the lowest is {faces.scores.min()}; use scores >= 0"
+        )
+    order, leaders = _clusters(faces.boxes, faces.scores, _Overlap(threshold, inclusive=True))
+    heads, cluster = np.unique(leaders, return_inverse=True)
+    members = faces[order]
+    result = members[heads]
+    boxes = _weighted_means(members.boxes, members.scores, cluster, len(heads))
+    landmarks = result.landmarks
+    if members.landmarks is not None:
+        present = np.isfinite(members.landmarks).all(axis=(1, 2))
+        means = _weighted_means(
+            members.landmarks[present].reshape(-1, 10), members.scores[present], cluster[present], len(heads)
+        )
+        landmarks = means.reshape(-1, 5, 2)
+    return replace(result, boxes=boxes, landmarks=landmarks)[:keep]
+
+
+def flip(faces: Faces, width: float) -> Faces:
+    """``faces`` after their picture, ``width`` pixels wide, was mirrored left to right; landmarks swap sides."""
+    boxes = faces.boxes.copy()
+    boxes[:, 0], boxes[:, 2] = width - faces.boxes[:, 2], width - faces.boxes[:, 0]
+    landmarks = faces.landmarks
+    if landmarks is not None:
+        landmarks = landmarks[:, LANDMARK_FLIP]
+        landmarks[:, :, 0] = width - landmarks[:, :, 0]
+    return replace(faces, boxes=boxes, landmarks=landmarks)
+
+
+def rotate90(faces: Faces, width: float, height: float, turns: int) -> Faces:
+    """``faces`` after their picture was turned counter-clockwise by ``turns`` quarters, as ``np.rot90`` turns it.
+
+    Each landmark stays with its point of the face: what was the left eye before the turn is the left eye after it,
+    wherever it then lies. "Left in the image" means nothing for a face lying on its side, and turning back must
+    give what there was; so the order is that of the picture in which ``faces`` were upright. (For 180 degrees, too:
+    the left eye then lies to the right.)
+
+    Args:
+        faces: in the picture before the turn.
+        width, height: size of that picture.
+        turns: quarter turns; negative ones are clockwise.
+    """
+    turns %= 4
+    boxes, landmarks = faces.boxes, faces.landmarks
+    corners = _rotate_points(boxes.reshape(-1, 2, 2), width, height, turns)
+    boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
+    if landmarks is not None:
+        landmarks = _rotate_points(landmarks, width, height, turns)
+    return replace(faces, boxes=boxes, landmarks=landmarks)
+
+
+def similarity(source: npt.ArrayLike, target: npt.ArrayLike) -> Float64Array:
+    """Least-squares similarities (scale, turn, shift; no reflection) that take ``source`` to ``target``.
+
+    The optimum of Umeyama 1991, eqs. 40-43. In two dimensions and without reflection it needs no decomposition:
+    with points as complex numbers, it is the linear regression ``target = a * source + b``.
+
+    Args:
+        source: (n, k, 2).
+        target: (k, 2), the same for all.
+
+    Returns:
+        (n, 2, 3) float64, so that ``target ~ matrix[:, :2] @ point + matrix[:, 2]``; NaN where a source holds NaN
+        or all of its points coincide.
+    """
+    source, target = np.asarray(source, np.float64), np.asarray(target, np.float64)
+    if source.ndim != 3 or source.shape[1:] != target.shape or target.shape[1:] != (2,):
+        raise ValueError(
+            f"expected source (n, k, 2) and target (k, 2), not {source.shape} and {target.shape}"
+        )
+    source_mean, target_mean = source.mean(axis=1), target.mean(axis=0)
+    p, q = source - source_mean[:, None], target - target_mean
+    spread = (p**2).sum(axis=(1, 2))
+    spread[spread <= 1e-24 * (source**2).sum(axis=(1, 2))] = np.nan  # nothing but rounding
+    cosine = (p * q).sum(axis=(1, 2)) / spread
+    sine = (p[..., 0] * q[:, 1] - p[..., 1] * q[:, 0]).sum(axis=1) / spread
+    turn = np.stack([np.stack([cosine, -sine], axis=1), np.stack([sine, cosine], axis=1)], axis=1)
+    shift = target_mean - np.einsum("nij,nj->ni", turn, source_mean)
+    return np.concatenate([turn, shift[:, :, None]], axis=2)
+
+
+def align(image: npt.NDArray[np.uint8], landmarks: npt.ArrayLike, size: int = 112) -> npt.NDArray[np.uint8]:
+    """Face crops for recognition: the landmarks of each lie on :data:`ALIGNMENT_TEMPLATE`, scaled to ``size``.
+
+    Bilinear, black outside the picture, as the recognition benchmarks prepare their faces.
+
+    Args:
+        image: (H, W, 3) uint8.
+        landmarks: (n, 5, 2).
+        size: side of a crop.
+
+    Returns:
+        (n, size, size, 3) uint8.
+
+    Raises:
+        ValueError: a face has no landmarks (NaN), or all of its landmarks coincide.
+    """
+    points = np.asarray(landmarks, np.float64).reshape(-1, 5, 2)
+    template = (ALIGNMENT_TEMPLATE + 0.5) * (size / 112)
+    matrices = similarity(points, template)
+    bad = np.flatnonzero(~np.isfinite(matrices).all(axis=(1, 2)))
+    if len(bad):
+        raise ValueError(f"face {bad[0]} has no landmarks to align by: {points[bad[0]].tolist()}")
+    crops = np.zeros((len(points), size, size, 3), np.uint8)
+    for crop, matrix in zip(crops, matrices, strict=True):
+        _warp(image, matrix, crop)
+    return crops
+
+
+def box_from_landmarks(landmarks: npt.ArrayLike) -> FloatArray:
+    """Square boxes around five landmarks (KPNet after RSA).
+
+    A similarity takes the landmarks to (.2, .2), (.8, .2), (.5, .5), (.3, .75), (.7, .75) of the unit square. The
+    box is centred on the inverse image of the square's centre, and as wide as the inverse image of its side.
+
+    Args:
+        landmarks: (n, 5, 2).
+
+    Returns:
+        (n, 4) float32, upright squares; NaN where landmarks are NaN or coincide.
+    """
+    matrices = similarity(np.asarray(landmarks, np.float64).reshape(-1, 5, 2), _BOX_TEMPLATE)
+    centre = _inverse(matrices, np.array([[0.5, 0.5]]))[:, 0]
+    scale = np.hypot(matrices[:, 0, 0], matrices[:, 1, 0])
+    half = 0.5 / scale[:, None]
+    return np.concatenate([centre - half, centre + half], axis=1).astype(np.float32)
+
+
+def _boxes(boxes: npt.ArrayLike) -> FloatArray:
+    array = np.asarray(boxes, np.float32)
+    if array.size == 0 and array.ndim <= 2:
+        return array.reshape(0, 4)
+    if array.ndim != 2 or array.shape[1] != 4:
+        raise ValueError(f"boxes must have the shape (n, 4), not {array.shape}")
+    return array
+
+
+def _scores(scores: npt.ArrayLike, n: int) -> FloatArray:
+    array = np.asarray(scores, np.float32)
+    if array.shape != (n,):
+        raise ValueError(f"{n} boxes need scores of the shape ({n},), not {array.shape}")
+    return array
+
+
+def _areas(boxes: FloatArray) -> FloatArray:
+    sides: FloatArray = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
+    return sides[:, 0] * sides[:, 1]
+
+
+def _intersections(a: FloatArray, b: FloatArray) -> FloatArray:
+    """(n, m) areas shared by ``a`` (n, 4) and ``b`` (m, 4)."""
+    x1, y1, x2, y2 = np.ascontiguousarray(b.T)
+    area: FloatArray = np.minimum(a[:, 2:3], x2)
+    area -= np.maximum(a[:, 0:1], x1)
+    height = np.minimum(a[:, 3:4], y2)
+    height -= np.maximum(a[:, 1:2], y1)
+    np.maximum(area, 0, out=area)
+    np.maximum(height, 0, out=height)
+    area *= height
+    return area
+
+
+@dataclass(frozen=True)
+class _Overlap:
+    """Which boxes count as the same face."""
+
+    threshold: float
+    inclusive: bool = False
+    min_area: bool = False
+
+    def __call__(self, a: FloatArray, b: FloatArray) -> npt.NDArray[np.bool_]:
+        """(n, m): whether the overlap is above the threshold (or at it, where inclusive); never for 0."""
+        shared = _intersections(a, b)
+        if self.min_area:
+            limit = np.minimum(_areas(a)[:, None], _areas(b))
+        else:
+            limit = _areas(a)[:, None] + _areas(b)
+            limit -= shared
+        limit *= self.threshold
+        if self.inclusive:
+            return (shared >= limit) & (shared > 0)
+        return (shared > limit) & (shared > 0)
+
+
+def _clusters(boxes: FloatArray, scores: FloatArray, overlap: _Overlap) -> tuple[IntArray, IntArray]:
+    """The greedy grouping that suppression and voting share.
+
+    The best box leads a cluster of all boxes left that overlap it, and so on. Worked off in blocks, best first: each
+    block is settled in itself, then its leaders take what they can from all boxes after it.
+
+    Returns:
+        order: (n,) indices by falling score.
+        leaders: (n,) for each place in ``order``, the place of its leader; a leader's is its own.
+    """
+    order = np.argsort(-scores, kind="stable")
+    boxes = boxes[order]
+    leaders = np.full(len(order), -1, np.int64)
+    left = np.arange(len(order))
+    while len(left):
+        block, left = left[:_BLOCK], left[_BLOCK:]
+        overlaps = overlap(boxes[block], boxes[block])
+        heads = []
+        free = np.ones(len(block), bool)
+        for i in range(len(block)):
+            if free[i]:
+                heads.append(block[i])
+                taken = free & overlaps[i]
+                taken[i] = True
+                leaders[block[taken]] = block[i]
+                free &= ~taken
+        overlaps = overlap(boxes[heads], boxes[left])
+        taken = overlaps.any(axis=0)
+        leaders[left[taken]] = np.asarray(heads)[overlaps[:, taken].argmax(axis=0)]
+        left = left[~taken]
+    return order, leaders
+
+
+def _weighted_means(values: FloatArray, weights: FloatArray, group: IntArray, groups: int) -> Float64Array:
+    """(groups, k) means of ``values`` (n, k) within each group; NaN for a group without members."""
+    weight = np.maximum(weights.astype(np.float64), np.finfo(np.float32).tiny)  # equal weights if all are 0
+    sums = np.zeros((groups, values.shape[1]))
+    np.add.at(sums, group, values * weight[:, None])
+    totals = np.bincount(group, weight, groups)[:, None]
+    return np.divide(sums, totals, out=np.full_like(sums, np.nan), where=totals > 0)
+
+
+def _rotate_points(points: FloatArray, width: float, height: float, turns: int) -> FloatArray:
+    x, y = points[..., 0], points[..., 1]
+    turned = [(x, y), (y, width - x), (width - x, height - y), (height - y, x)][turns]
+    return np.stack(turned, axis=-1)
+
+
+def _inverse(matrices: Float64Array, points: Float64Array) -> Float64Array:
+    """(n, k, 2): where each of n similarities takes ``points`` (k, 2) from."""
+    turn, shift = matrices[:, :, :2], matrices[:, :, 2]
+    squared_scale = (turn[:, :, 0] ** 2).sum(axis=1)[:, None, None]
+    return np.einsum("nji,nkj->nki", turn, points - shift[:, None]) / squared_scale
+
+
+def _warp(image: npt.NDArray[np.uint8], matrix: Float64Array, crop: npt.NDArray[np.uint8]) -> None:
+    """Fill ``crop`` with what ``matrix`` takes there; a picture wider than 32,766 pixels is too much for OpenCV."""
+    size = len(crop)
+    corners = _inverse(matrix[None], np.array([[0, 0], [size, 0], [0, size], [size, size]], np.float64))[0]
+    limit = np.array(image.shape[1::-1])
+    x1, y1 = np.clip(np.floor(corners.min(axis=0)) - 2, 0, limit).astype(int)
+    x2, y2 = np.clip(np.ceil(corners.max(axis=0)) + 2, 0, limit).astype(int)
+    if x1 >= x2 or y1 >= y2:
+        return
+    turn, shift = matrix[:, :2], matrix[:, 2]
+    centred = np.column_stack(
+        [turn, shift + turn @ (0.5 + x1, 0.5 + y1) - 0.5]
+    )  # OpenCV counts from pixel centres
+    cv2.warpAffine(image[y1:y2, x1:x2], centred, (size, size), dst=crop, flags=cv2.INTER_LINEAR)

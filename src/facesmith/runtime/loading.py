@@ -1,0 +1,51 @@
+"""``load``: a name or a file -> a ``Detector``."""
+
+import hashlib
+from os import PathLike
+from pathlib import Path
+
+from facesmith import weights
+from facesmith.errors import ModelError
+from facesmith.runtime.cpus import chosen_threads
+from facesmith.runtime.detector import Detector
+from facesmith.runtime.session import OnnxSession
+
+
+def load(
+    model: str | PathLike[str] | None = None, *, device: str = "cpu", threads: int | None = None
+) -> Detector:
+    """A detector that is ready to run.
+
+    Args:
+        model: a name in the table of weights (``facesmith models``), or the path of an ``.onnx`` file or of a
+            ``.safetensors`` checkpoint (the latter needs PyTorch); ``None`` is ``weights.DEFAULT``.
+        device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``. Nothing falls back: see :attr:`Detector.device`.
+        threads: CPU threads; ``None`` is all that the affinity mask and the container grant.
+
+    Raises:
+        ModelError: no such name or file, a damaged file, or not a model of facesmith.
+        DeviceError: the device cannot be used.
+        MissingExtraError: a checkpoint without PyTorch installed.
+        ConfigError: ``threads`` is below 1.
+    """
+    model = weights.DEFAULT if model is None else model
+    count = chosen_threads(threads)
+    path = Path(model)
+    if isinstance(model, str) and (record := weights.records().get(model)) is not None:
+        data = weights.read(record)
+        return Detector(
+            OnnxSession(data, source=f"model {record.name}", device=device, threads=count),
+            checksum=record.sha256,
+        )
+    if path.suffix not in (".onnx", ".safetensors"):
+        raise ModelError(weights.unknown(str(model)))
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot read model file {path}: {error.strerror}") from error
+    checksum = hashlib.sha256(data).hexdigest()
+    if path.suffix == ".onnx":
+        return Detector(OnnxSession(data, source=str(path), device=device, threads=count), checksum=checksum)
+    from facesmith.runtime.torch_session import TorchSession  # imports torch, 2 s
+
+    return Detector(TorchSession(path, device=device, threads=count), checksum=checksum)

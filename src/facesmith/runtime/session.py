@@ -1,0 +1,153 @@
+"""What runs a network: the signature that every exported model has, and onnxruntime behind it."""
+
+import json
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from facesmith.errors import DeviceError, ModelError
+
+FloatArray = npt.NDArray[np.float32]
+ImageBatch = npt.NDArray[np.uint8]
+
+METADATA_KEY = "facesmith"
+_OUTPUT_RANKS = {"boxes": 3, "scores": 2, "landmarks": 4}
+
+
+class Candidates(NamedTuple):
+    """The model's own three tensors, before NMS.
+
+    Attributes:
+        boxes: (B, K, 4) float32 x1, y1, x2, y2 in pixels of the input.
+        scores: (B, K) float32 in [0, 1], falling; 0 in unused rows.
+        landmarks: (B, K, 5, 2) float32 in pixels of the input.
+    """
+
+    boxes: FloatArray
+    scores: FloatArray
+    landmarks: FloatArray
+
+
+class Session(Protocol):
+    """A loaded network.
+
+    Attributes:
+        name: the model's name.
+        device: where it really runs, e.g. ``"cpu"`` or ``"cuda:0"``.
+        threads: CPU threads that it may use.
+    """
+
+    name: str
+    device: str
+    threads: int
+
+    def run(self, images: ImageBatch) -> Candidates:
+        """Candidates of (B, H, W, 3) uint8 RGB; may be called from several threads at once."""
+        ...
+
+
+class OnnxSession:
+    """An exported model in onnxruntime.
+
+    Worker threads of onnxruntime sleep between operators instead of spinning: with 4 threads at 640×480 a
+    picture takes about a quarter longer on its own, but half the CPU time, and several pictures at once
+    (lists, folders) are faster.
+
+    Args:
+        model: the bytes of the ONNX file.
+        source: what error messages call it.
+        device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+        threads: threads that share one picture's work.
+
+    Raises:
+        ModelError: not a model with facesmith's signature and metadata.
+        DeviceError: the device is unknown or cannot be used.
+    """
+
+    def __init__(self, model: bytes, *, source: str, device: str, threads: int) -> None:
+        import onnxruntime as ort  # 0.1 s
+
+        provider, options, self.device = _provider(device, ort.get_available_providers())
+        settings = ort.SessionOptions()
+        settings.intra_op_num_threads = threads
+        settings.inter_op_num_threads = 1
+        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        settings.enable_mem_pattern = False  # it keeps a plan for every picture size ever seen
+        settings.log_severity_level = 4  # what goes wrong is raised, not logged
+        try:
+            self._session = ort.InferenceSession(model, settings, providers=[(provider, options)])
+        except Exception as error:  # onnxruntime has a dozen classes for this, all private
+            if provider != "CPUExecutionProvider":
+                raise DeviceError(f"{source} cannot run on {device}: {_first_line(error)}") from error
+            raise ModelError(f"{source}: onnxruntime cannot load it: {_first_line(error)}") from error
+        active = self._session.get_providers()
+        if active[0] != provider:
+            raise DeviceError(f"{device} was asked for, but onnxruntime would run {source} on {active[0]}")
+        self.threads = threads
+        self.name = str(_metadata(self._session, source)["name"])
+        _check_signature(self._session, source)
+
+    def run(self, images: ImageBatch) -> Candidates:
+        try:
+            boxes, scores, landmarks = self._session.run(list(_OUTPUT_RANKS), {"images": images})
+        except Exception as error:  # usually: out of memory
+            raise ModelError(f"{self.name} failed on input {images.shape}: {_first_line(error)}") from error
+        return Candidates(boxes, scores, landmarks)
+
+
+def _provider(device: str, available: list[str]) -> tuple[str, dict[str, str], str]:
+    """(onnxruntime's provider, its options, the device's full name)."""
+    kind, _, index = device.partition(":")
+    if device == "cpu":
+        return "CPUExecutionProvider", {}, "cpu"
+    if kind != "cuda" or (index and not index.isdecimal()) or device.endswith(":"):
+        raise DeviceError(f"no such device: {device!r}; write cpu, cuda or cuda:N")
+    if "CUDAExecutionProvider" not in available:
+        found = ", ".join(available)
+        raise DeviceError(
+            f"{device} was asked for, but this onnxruntime has no CUDA provider (it has {found}); "
+            "install onnxruntime-gpu, or use device cpu"
+        )
+    return "CUDAExecutionProvider", {"device_id": index or "0"}, f"cuda:{index or 0}"
+
+
+def _metadata(session: Any, source: str) -> dict[str, Any]:
+    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    if text is None:
+        raise ModelError(
+            f"{source} is not a facesmith model: its metadata has no {METADATA_KEY!r} entry; "
+            "make one with `facesmith export`"
+        )
+    try:
+        metadata = json.loads(text)
+        metadata["name"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ModelError(
+            f"{source}: its {METADATA_KEY!r} metadata is not a JSON object with a name"
+        ) from error
+    return dict(metadata)
+
+
+def _check_signature(session: Any, source: str) -> None:
+    """``images`` uint8 (B, H, W, 3) with B, H, W free in; boxes, scores, landmarks float32 out."""
+    inputs, outputs = session.get_inputs(), {o.name: o for o in session.get_outputs()}
+    if [i.name for i in inputs] != ["images"]:
+        raise ModelError(f"{source}: its inputs are {[i.name for i in inputs]}, not ['images']")
+    shape, kind = inputs[0].shape, inputs[0].type
+    if kind != "tensor(uint8)" or len(shape) != 4 or shape[3] != 3:
+        raise ModelError(f"{source}: its input images is {kind} {shape}, not tensor(uint8) (B, H, W, 3)")
+    if fixed := [size for size in shape[:3] if isinstance(size, int)]:
+        raise ModelError(
+            f"{source}: its input images {shape} is frozen to {fixed}; B, H and W must be dynamic"
+        )
+    for name, rank in _OUTPUT_RANKS.items():
+        if name not in outputs:
+            raise ModelError(f"{source}: it has no output {name!r}, only {sorted(outputs)}")
+        if outputs[name].type != "tensor(float)" or len(outputs[name].shape) != rank:
+            found = f"{outputs[name].type} {outputs[name].shape}"
+            raise ModelError(f"{source}: its output {name} is {found}, not float with {rank} dimensions")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]

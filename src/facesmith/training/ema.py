@@ -1,0 +1,30 @@
+"""Exponential moving average of a model's weights: what is evaluated and shipped."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+
+class EMA:
+    """A copy of a model whose floating tensors follow the original's; the rest is copied."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """Move towards ``model``; early steps move faster, so that the random start is forgotten."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        averages: list[Tensor] = []
+        values: list[Tensor] = []
+        for average, value in zip(
+            self.model.state_dict().values(), model.state_dict().values(), strict=True
+        ):
+            if average.is_floating_point():
+                averages.append(average)
+                values.append(value)
+            else:
+                average.copy_(value)
+        torch._foreach_lerp_(averages, values, 1 - decay)
