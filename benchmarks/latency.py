@@ -96,7 +96,7 @@ class Latency:
         lines = [
             f"{_cpu()}, {platform.system()}, Python {platform.python_version()}, {versions}",
             f"{self.size}, {self.threads} thread(s), medians of {self.repeats} alternating repeats",
-            f"{'stage':<11}{'detector':<32}{'wall ms':>9}{'CPU ms':>9}   ours / this (wall; CPU)",
+            f"{'stage':<11}{'detector':<40}{'wall ms':>9}{'CPU ms':>9}   ours / this (wall; CPU)",
         ]
         reference: dict[str, list[Times]] = {}
         for (stage, name, _), row in zip(contestants, times, strict=True):
@@ -104,7 +104,7 @@ class Latency:
             wall, cpu = (statistics.median(t[i] for t in row) for i in (0, 1))
             ratios = [statistics.median(a[i] / b[i] for a, b in zip(first, row, strict=True)) for i in (0, 1)]
             ratio = "" if row is first else f"   {ratios[0]:.2f}; {ratios[1]:.2f}"
-            lines.append(f"{stage:<11}{name:<32}{wall:>9.2f}{cpu:>9.2f}{ratio}")
+            lines.append(f"{stage:<11}{name:<40}{wall:>9.2f}{cpu:>9.2f}{ratio}")
         if self.yunet_replica:
             lines.append("YuNet structure replica with random weights (75,856 parameters): timing only")
         return "\n".join(lines)

@@ -5,6 +5,8 @@ Research 2023): 75,856 parameters. It finds no faces; OpenCV's ``FaceDetectorYN`
 file.
 """
 
+import logging
+import warnings
 from pathlib import Path
 
 import torch
@@ -82,17 +84,20 @@ def export_replica(path: Path, width: int, height: int) -> None:
     assert count == PARAMETERS, f"{count} parameters, the published YuNet has {PARAMETERS}"
     _fuse(network)
     padded = (-(-height // 32) * 32, -(-width // 32) * 32)
-    torch.onnx.export(
-        network,
-        (torch.zeros(1, 3, *padded),),
-        path,
-        dynamo=True,
-        external_data=False,
-        opset_version=18,
-        input_names=["input"],
-        output_names=[f"{name}_{stride}" for name in HEADS for stride in STRIDES],
-        verbose=False,
-    )
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns about its own internals
+        torch.onnx.export(
+            network,
+            (torch.zeros(1, 3, *padded),),
+            path,
+            dynamo=True,
+            external_data=False,
+            opset_version=18,
+            input_names=["input"],
+            output_names=[f"{name}_{stride}" for name in HEADS for stride in STRIDES],
+            verbose=False,
+        )
 
 
 def _fuse(network: YuNetReplica) -> None:

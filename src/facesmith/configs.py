@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def to_json(config: Any) -> dict[str, Any]:
-    """A dataclass instance as JSON-ready values; tuples become lists."""
+    """A dataclass instance as values that ``json`` can write."""
     values: dict[str, Any] = dataclasses.asdict(config)
     return values
 
@@ -20,30 +20,38 @@ def to_json(config: Any) -> dict[str, Any]:
 def from_json(kind: type[T], values: Mapping[str, Any], *, where: str = "") -> T:
     """The dataclass ``kind`` from the values :func:`to_json` gave; missing fields take their defaults.
 
+    Lists become tuples where the field is one. A field of several kinds takes the first that fits.
+
     Raises:
-        ConfigError: an unknown field, or a value of the wrong type; names the field.
+        ConfigError: an unknown field, one that is missing without a default, or a value of the wrong type; names
+            the field.
     """
     assert dataclasses.is_dataclass(kind)
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{where or kind.__name__}: expected a table, not {values!r}")
     hints = typing.get_type_hints(kind)
-    known = {field.name for field in dataclasses.fields(kind)}
-    unknown = [name for name in values if name not in known]
-    if unknown:
-        raise ConfigError(
-            f"{where or kind.__name__}: unknown field {', '.join(unknown)}; there are {', '.join(sorted(known))}"
-        )
-    return kind(**{name: _value(hints[name], value, f"{where}.{name}".lstrip(".")) for name, value in values.items()})
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    unknown = sorted(values.keys() - fields.keys())
+    missing = sorted(name for name, field in fields.items() if _required(field) and name not in values)
+    for names, problem in ((unknown, "unknown"), (missing, "missing")):
+        if names:
+            raise ConfigError(
+                f"{where or kind.__name__}: {problem} field {', '.join(names)}; there are {', '.join(sorted(fields))}"
+            )
+    inside = f"{where}." if where else ""
+    return kind(**{name: _value(hints[name], value, inside + name) for name, value in values.items()})
+
+
+def _required(field: "dataclasses.Field[Any]") -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"{where}: expected a table, not {value!r}")
         return from_json(hint, value, where=where)
     if origin in (types.UnionType, typing.Union):
-        if value is None and types.NoneType in inner:
-            return None
-        return _value(next(kind for kind in inner if kind is not types.NoneType), value, where)
+        return _first_that_fits(inner, value, where)
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise ConfigError(f"{where}: expected a list, not {value!r}")
@@ -56,3 +64,13 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     if isinstance(hint, type) and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
         return value
     raise ConfigError(f"{where}: expected {getattr(hint, '__name__', hint)}, not {value!r}")
+
+
+def _first_that_fits(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
+    problems = []
+    for kind in kinds:
+        try:
+            return _value(kind, value, where)
+        except ConfigError as error:
+            problems.append(str(error))
+    raise ConfigError("; or ".join(problems))

@@ -12,7 +12,9 @@ from scipy.optimize import linear_sum_assignment
 
 
 class Image(NamedTuple):
-    """``faces`` are ellipses major, minor, angle, cx, cy; ``detections`` five or six numbers with the score last."""
+    """``faces`` are ellipses major, minor, angle, cx, cy; ``detections`` five or six numbers with the score
+    last.
+    """
 
     width: int
     height: int
@@ -55,7 +57,9 @@ def iou_matrix(image: Image) -> np.ndarray:
 
 
 def roc(images: Sequence[Image]) -> list[tuple[float, int, int, float]]:
-    """Score threshold, false positives, discrete and continuous true positives at each distinct score, descending."""
+    """Score threshold, false positives, discrete and continuous true positives at each distinct score,
+    descending.
+    """
     matrices = [iou_matrix(image) for image in images]
     scores = sorted({row[-1] for image in images for row in image.detections}, reverse=True)
     result = []

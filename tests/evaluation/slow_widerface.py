@@ -1,6 +1,7 @@
 """WIDER FACE's rule, loop by loop as the official code goes about it: slow, and independent of facesmith.
 
-Images are tuples (true boxes, predictions) of plain lists: ``x, y, width, height`` and ``x, y, width, height, score``.
+Images are tuples (true boxes, predictions) of plain lists: ``x, y, width, height`` and ``x, y, width, height,
+score``.
 """
 
 from collections.abc import Sequence
@@ -41,7 +42,9 @@ def normalise(images: Sequence[Image]) -> list[list[list[float]]]:
 def image_evaluation(
     predictions: Sequence[Box], truth: Sequence[Box], counts: Sequence[bool], iou: float
 ) -> tuple[list[int], list[int]]:
-    """After each prediction how many faces are recalled, and whether each prediction is a proposal (1) or not (-1)."""
+    """After each prediction how many faces are recalled, and whether each prediction is a proposal (1) or not
+    (-1).
+    """
     recalled, proposals = [], [1] * len(predictions)
     state = [0] * len(truth)
     for h, prediction in enumerate(predictions):

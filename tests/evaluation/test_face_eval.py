@@ -273,6 +273,9 @@ def test_errors_name_the_place(tmp_path: Path) -> None:
     with pytest.raises(LabelError, match=r"nothing\.txt"):
         face_eval.load_truth(tmp_path / "nothing.txt", AFW)
     scipy.io.savemat(tmp_path / "b.mat", {"other": np.zeros(3)})
+    with pytest.raises(LabelError, match=r"b\.mat: has no variable 'Annotations'"):
+        face_eval.load_truth(tmp_path / "b.mat", AFW)
+    scipy.io.savemat(tmp_path / "b.mat", {"Annotations": np.zeros(3)})
     with pytest.raises(LabelError, match=r"b\.mat: not face-eval's"):
         face_eval.load_truth(tmp_path / "b.mat", AFW)
     write_mat(tmp_path / "c.mat", {"x.jpg": np.array([[1.0, 2, 3]])})

@@ -50,7 +50,7 @@ def test_a_model_of_another_kind(
 def test_no_model_at_all(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "some.onnx"
     path.write_bytes(data)
-    with pytest.raises(ModelError, match="some.onnx: onnxruntime cannot load it"):
+    with pytest.raises(ModelError, match=r"some\.onnx: onnxruntime cannot load it"):
         open_session(path)
 
 
@@ -86,5 +86,5 @@ def test_a_silent_fallback_is_an_error(tiny_model: Path, monkeypatch: pytest.Mon
         onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
     )
     monkeypatch.setattr(onnxruntime, "InferenceSession", without_cuda)
-    with pytest.raises(DeviceError, match="cuda was asked for, but onnxruntime would run some.onnx on CPU"):
+    with pytest.raises(DeviceError, match=r"cuda was asked for, but onnxruntime would run some\.onnx on CPU"):
         open_session(tiny_model, "cuda")

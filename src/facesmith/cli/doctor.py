@@ -7,11 +7,12 @@ import os
 import platform
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module, metadata
 from typing import NamedTuple
 
 import facesmith
-from facesmith.errors import FacesmithError
+from facesmith.errors import FacesmithError, ModelError
 
 REQUIRED = {
     "numpy": "numpy",
@@ -65,7 +66,7 @@ def checks() -> Iterator[Check]:
     yield Check("facesmith", f"{facesmith.__version__} in {os.path.dirname(facesmith.__file__)}")
     yield Check("python", f"{platform.python_version()} on {platform.platform()}")
     for name, module in REQUIRED.items():
-        yield guarded(name, lambda module=module: _imported(module))
+        yield guarded(name, partial(_imported, module))
     found = {name: version for name in OPTIONAL if (version := _version(name))}
     yield Check("extras", _listed(found) or "none installed")
     yield opencv_wheels({name: version for name in OPENCV_WHEELS if (version := _version(name))})
@@ -116,6 +117,28 @@ def _threads() -> str:
     quota = cpus.cgroup_quota()
     limit = "no cgroup quota" if quota is None else f"a cgroup quota of {quota:g}"
     return f"{cpus.available_cpus()} by default ({cpus.affinity_cpus()} CPUs in the affinity mask, {limit})"
+
+
+def _self_test() -> str:
+    """The default model has to find a painted face where it is, and nothing else."""
+    import numpy as np
+
+    from facesmith import geometry, runtime
+    from facesmith.runtime.portrait import BOX, LANDMARKS, paint_portrait
+
+    centre, unit = (300.0, 220.0), 80.0
+    detector = runtime.load()
+    faces = detector.detect(paint_portrait(640, 480, centre, unit))
+    if len(faces) != 1 or faces.landmarks is None:
+        raise ModelError(f"{detector.name} finds {len(faces)} faces in a picture of one")
+    overlap = float(geometry.iou(faces.boxes, (BOX * unit + centre).reshape(1, 4))[0, 0])
+    error = float(
+        np.linalg.norm(faces.landmarks[0] - (LANDMARKS * unit + centre), axis=1).mean() / (2 * unit)
+    )
+    found = f"a painted face with score {faces.scores[0]:.2f}, IoU {overlap:.2f}, landmark error {error:.1%}"
+    if overlap < 0.5 or error > 0.15:
+        raise ModelError(f"{detector.name} misplaces {found}")
+    return f"{detector.name} on {detector.device} finds {found}"
 
 
 def _version(name: str) -> str | None:

@@ -17,8 +17,8 @@ class Input(NamedTuple):
 
     Attributes:
         path: the file, as the user would write it.
-        name: its name within the argument that it came from: ``a/b.jpg`` for ``photos/a/b.jpg`` of the folder
-            ``photos``, ``b.jpg`` for a file. What is written about it keeps this name.
+        name: what is written about it keeps this name. For a picture of a folder its path within the folder; for
+            a file its path as written, or, where that is absolute or has ``..``, its last part.
         problem: why there is nothing to read at ``path``, else ``None``.
     """
 
@@ -77,7 +77,8 @@ def _expand_one(argument: str, written: list[Path]) -> Iterator[Input]:
     if os.path.isdir(argument):
         yield from _folder(argument, written)
     elif os.path.lexists(argument):
-        yield Input(argument, PurePath(os.path.basename(argument)))
+        path = PurePath(os.path.normpath(argument))
+        yield Input(argument, PurePath(path.name) if path.anchor or ".." in path.parts else path)
     elif glob.has_magic(argument):
         matches = sorted(glob.glob(argument, recursive=True))
         if not matches:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,8 +22,8 @@ class AugmentConfig:
     """How pictures are varied.
 
     Attributes:
-        smallest: a random face of the image is brought to a side √(w·h) drawn log-uniformly from this many pixels
-        largest: to this share of the window's side.
+        smallest, largest: a random face of the image is brought to a side √(w·h) drawn log-uniformly between
+            ``smallest`` pixels and ``largest`` times the window's side.
         enlarge: images are enlarged at most this much.
         mosaic: share of samples made of 2 × 2 windows with smaller faces.
         mosaic_shrink: how much smaller the largest faces of a mosaic are.
@@ -102,9 +103,10 @@ def _cut(
     left, top = (max(round(-float(c)), 0) for c in corner)
     piece = piece[: height - top, : width - left]
     canvas[top : top + piece.shape[0], left : left + piece.shape[1]] = piece
-    # Where the piece's own corner lands on the canvas fixes the mapping exactly.
-    shift = np.array([left - x1 * scale, top - y1 * scale], np.float32)
-    boxes = (sample.boxes.reshape(-1, 2, 2) * np.float32(scale) + shift).reshape(-1, 4)
+    # The piece's own corner and its size in whole pixels fix the mapping exactly.
+    drawn = (np.array(target) / (x2 - x1, y2 - y1)).astype(np.float32)
+    shift = np.array([left, top], np.float32) - np.array([x1, y1], np.float32) * drawn
+    boxes = (sample.boxes.reshape(-1, 2, 2) * drawn + shift).reshape(-1, 4)
     size = np.array([width, height], np.float32)
     cut = np.clip(boxes, 0, np.tile(size, 2))
     visible = _area(cut) / np.maximum(_area(boxes), 1e-6)
@@ -114,7 +116,7 @@ def _cut(
     return Sample(
         canvas,
         cut[kept].astype(np.float32),
-        sample.landmarks[kept] * np.float32(scale) + shift,
+        sample.landmarks[kept] * drawn + shift,
         (sample.ignored | ~inside)[kept],
         sample.complete,
     )
@@ -157,12 +159,12 @@ def flip(sample: Sample) -> Sample:
 
 
 def vary_colour(image: npt.NDArray[np.uint8], rng: Random, config: AugmentConfig) -> npt.NDArray[np.uint8]:
-    """Brightness ±32, contrast and saturation × 0.5…1.5, a little hue; sometimes grey or blurred."""
-    out = np.ascontiguousarray(image)
+    """Brightness ±32, contrast × 0.6…1.4, saturation × 0.5…1.5, a colour cast; sometimes grey or blurred."""
+    out: npt.NDArray[Any] = np.ascontiguousarray(image)
     if rng.random() < config.colour:
         gain, bias = rng.uniform(0.6, 1.4), rng.uniform(-32, 32)
-        channel = rng.uniform(0.92, 1.08, 3)  # a colour cast stands for hue
-        table = np.clip(np.arange(256)[:, None] * gain * channel + bias, 0, 255).astype(np.uint8)
+        cast = rng.uniform(0.92, 1.08, 3)  # stands for a change of hue
+        table = np.clip(np.arange(256)[:, None] * gain * cast + bias, 0, 255).astype(np.uint8)
         out = cv2.LUT(out, table[None])
         saturation = rng.uniform(0.5, 1.5)
         grey = cv2.cvtColor(cv2.cvtColor(out, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)

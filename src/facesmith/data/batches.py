@@ -14,6 +14,7 @@ from facesmith.data.augment import AugmentConfig, make_sample
 from facesmith.data.sample import Sample
 from facesmith.data.sources import Source
 from facesmith.detectors.types import Targets
+from facesmith.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -25,15 +26,32 @@ class BatchConfig:
             the same number of pixels.
         sides: window sides in pixels; every step draws one.
         augment: how pictures are varied.
+
+    Raises:
+        ConfigError: no side, or a number below 1.
     """
 
     images: int = 32
     sides: tuple[int, ...] = (320,)
     augment: AugmentConfig = AugmentConfig()
 
+    def __post_init__(self) -> None:
+        if not self.sides or min(self.images, *self.sides) < 1:
+            raise ConfigError(f"a batch needs images and sides of at least 1, not {self.images} and {self.sides}")
+
+    def count(self, side: int) -> int:
+        """Images a step at ``side``, over all processes."""
+        return max(round(self.images * (self.sides[0] / side) ** 2), 1)
+
 
 class Batches(Dataset[tuple[Tensor, Targets]]):
-    """``self[step]`` is this process's part of the batch of ``step``: images (b, 3, S, S) uint8, and targets."""
+    """``self[step]`` is this process's part of the batch of ``step``: images (b, 3, S, S) uint8, and targets.
+
+    The parts of all processes, one after the other, are the batch that one process alone would get.
+
+    Raises:
+        ConfigError: there are more processes than images in a batch.
+    """
 
     def __init__(
         self,
@@ -49,14 +67,20 @@ class Batches(Dataset[tuple[Tensor, Targets]]):
         self.seed, self.rank, self.world = seed, rank, world
         shares = np.array([source.config.share for source in sources], np.float64)
         self.shares = shares / shares.sum()
+        if smallest := [side for side in config.sides if config.count(side) < world]:
+            raise ConfigError(
+                f"{world} processes, but only {config.count(smallest[0])} images a batch at side {smallest[0]}; "
+                "each process needs one at least"
+            )
 
     def __getitem__(self, step: int) -> tuple[Tensor, Targets]:
         side = int(np.random.default_rng((self.seed, step)).choice(self.config.sides))
-        count = max(round(self.config.images * (self.config.sides[0] / side) ** 2 / self.world), 1)
-        return collate([self._sample(step, self.rank * count + i, side) for i in range(count)])
+        first, end = (self.config.count(side) * rank // self.world for rank in (self.rank, self.rank + 1))
+        return collate([self._sample(step, index, side) for index in range(first, end)])
 
     def _sample(self, step: int, index: int, side: int) -> Sample:
-        rng = np.random.default_rng((self.seed, step, index))
+        # From 1: a seed that ends in 0 would give the same numbers as one without it, which drew the side.
+        rng = np.random.default_rng((self.seed, step, index + 1))
 
         def draw() -> Sample:
             source = self.sources[rng.choice(len(self.sources), p=self.shares)]
@@ -72,6 +96,7 @@ class Batches(Dataset[tuple[Tensor, Targets]]):
                 batch_size=None,
                 sampler=range(first, end),
                 num_workers=workers,
+                generator=torch.Generator(),  # the global one's state is part of checkpoints
                 prefetch_factor=4 if workers else None,
                 worker_init_fn=_quiet_worker,
             )

@@ -12,9 +12,9 @@ from facesmith.geometry import box_from_landmarks
 
 FloatArray = npt.NDArray[np.float32]
 
-WIDER_BOX_OF_LANDMARKS = (0.0, -0.123, 1.26, 1.607)
+WIDER_BOX_OF_LANDMARKS = (0.0, -0.115, 1.177, 1.496)
 """(dx, dy, sx, sy): moves and scales the square of ``box_from_landmarks``, in shares of its side, to WIDER FACE's
-box style; medians over WIDER FACE train's faces with landmarks, reproduced by ``benchmarks/box_style.py``."""
+box style; medians over 11,108 faces of WIDER FACE train, by ``benchmarks/box_style.py`` (dx by symmetry)."""
 
 
 class LabelledImage(NamedTuple):
@@ -34,7 +34,7 @@ def read_labels(path: str | Path) -> list[LabelledImage]:
     """Read a label file, recognising its layout by the first line.
 
     RetinaFace's: ``# relative/path`` and a line a face, ``x y w h``, optionally followed by five times
-    ``x y flag`` (left eye, right eye, nose, left mouth corner, right mouth corner; all −1: none) and a blur value.
+    ``x y flag`` (left eye, right eye, nose, left mouth corner, right mouth corner; −1 −1: none) and a blur value.
     A face with landmarks and the box −1 −1 −1 −1 gets its box from the landmarks, in WIDER FACE's style.
 
     WIDER FACE's own: a line with the path, a line with the count, then ``x y w h blur expression illumination
@@ -47,7 +47,7 @@ def read_labels(path: str | Path) -> list[LabelledImage]:
     """
     path = Path(path)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise LabelError(f"{path}: cannot be read as a label file: {error}") from error
     first = next((line for line in lines if line.strip()), None)
@@ -76,7 +76,8 @@ def _retinaface_blocks(path: Path, lines: list[str]) -> Iterator[tuple[str, Floa
             row[:4] = values[:4]
             if len(values) > 4:
                 points = values[4:19].reshape(5, 3)[:, :2]
-                row[4:14] = points.ravel() if (points >= 0).any() else np.nan
+                # One missing point is reason enough: a loss needs all five.
+                row[4:14] = np.nan if (points == -1).all(axis=1).any() else points.ravel()
             row[14] = 0
             rows.append(row)
     yield name, _stack(rows)
@@ -92,11 +93,13 @@ def _wider_blocks(path: Path, lines: list[str]) -> Iterator[tuple[str, FloatArra
         try:
             count = int(lines[at + 1])
         except (IndexError, ValueError):
-            raise LabelError(f"{path}:{at + 2}: expected the number of faces of {name}") from None
+            count = -1
+        if count < 0:
+            raise LabelError(f"{path}:{at + 2}: expected the number of faces of {name}")
         rows = list[FloatArray]()
         for number in range(at + 3, at + 3 + max(count, 1)):
             if number > len(lines):
-                raise LabelError(f"{path}: ends within the {count} faces of {name}")
+                raise LabelError(f"{path}:{number}: the file ends within the {count} faces of {name}")
             values = _numbers(path, number, lines[number - 1])
             if len(values) not in (4, 10):
                 raise LabelError(f"{path}:{number}: {len(values)} numbers; expected x y w h and six attributes")

@@ -20,8 +20,15 @@ DETECTORS: dict[str, tuple[type[Any], type[DetectorNetwork]]] = {
 
 
 def kind_of(model: DetectorNetwork) -> str:
-    """The kind of ``model``, as written into its file."""
-    return next(kind for kind, (_, network) in DETECTORS.items() if type(model) is network)
+    """The kind of ``model``, as written into its file.
+
+    Raises:
+        ModelError: its class is not among :data:`DETECTORS`.
+    """
+    for kind, (_, network) in DETECTORS.items():
+        if type(model) is network:
+            return kind
+    raise ModelError(f"{type(model).__name__} is none of the detectors {', '.join(DETECTORS)}")
 
 
 def save_weights(path: Path, model: DetectorNetwork, *, name: str, **facts: Any) -> None:
@@ -33,7 +40,7 @@ def save_weights(path: Path, model: DetectorNetwork, *, name: str, **facts: Any)
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """The JSON metadata of a weights file.
+    """The JSON metadata of a weights file: ``name``, ``detector``, ``config`` and whatever else was written.
 
     Raises:
         ModelError: it is not a safetensors file written by :func:`save_weights`.
@@ -43,9 +50,16 @@ def read_metadata(path: Path) -> dict[str, Any]:
             metadata = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path}: is not a readable safetensors file: {error}") from error
-    if "facesmith" not in metadata:
-        raise ModelError(f"{path}: has no facesmith metadata; expected a file written by 'facesmith train'")
-    facts: dict[str, Any] = json.loads(metadata["facesmith"])
+    try:
+        facts: dict[str, Any] = json.loads(metadata["facesmith"])
+        complete = {"name", "detector", "config"} <= facts.keys()
+    except (KeyError, ValueError, AttributeError):
+        complete = False
+    if not complete:
+        raise ModelError(
+            f"{path}: has no facesmith metadata with name, detector and config; "
+            "expected a file written by 'facesmith train'"
+        )
     return facts
 
 
@@ -56,12 +70,12 @@ def load_model(path: Path) -> DetectorNetwork:
         ModelError: not such a file, an unknown kind of detector, or tensors that do not fit.
     """
     facts = read_metadata(path)
-    if facts.get("detector") not in DETECTORS:
-        raise ModelError(f"{path}: unknown detector {facts.get('detector')!r}; known: {', '.join(DETECTORS)}")
+    if facts["detector"] not in DETECTORS:
+        raise ModelError(f"{path}: unknown detector {facts['detector']!r}; known: {', '.join(DETECTORS)}")
     config, network = DETECTORS[facts["detector"]]
     try:
         model = network(configs.from_json(config, facts["config"]))
-    except (ConfigError, KeyError) as error:
+    except ConfigError as error:
         raise ModelError(f"{path}: its configuration cannot be used: {error}") from error
     load_weights(path, model)
     return model.eval()

@@ -1,7 +1,7 @@
 """Test-time augmentation: one picture seen at several sizes, and flipped, and the looks brought together.
 
-As RetinaFace is tested (Deng et al., "RetinaFace: Single-stage Dense Face Localisation in the Wild", 2019, section
-4.2, with the sizes of the official code, facts/retinaface): all looks' candidates, without NMS of their own, go into
+As RetinaFace is tested (Deng et al., "RetinaFace: Single-stage Dense Face Localisation in the Wild", 2019,
+section 4.2, with the sizes of the official code): all looks' candidates, without NMS of their own, go into
 one box voting.
 """
 
@@ -27,7 +27,7 @@ _SHORT_SIDES = (500, 800, 1100, 1400, 1700)
 _KEEP_ALL = 1.0  # as an NMS threshold: no IoU is above it
 
 PYRAMID = tuple(SizeRule(short=short, most=short * _BASE_LONG // _BASE_SHORT) for short in _SHORT_SIDES)
-"""RetinaFace's scales: short side 800 with a long side of at most 1200, times 500, 800, 1100, 1400, 1700 / 800."""
+"""RetinaFace's scales: short side 800, long side at most 1200, times 500, 800, 1100, 1400 and 1700 / 800."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,10 @@ class Augmentation:
         """The augmentation that command lines call ``kind``.
 
         Args:
-            kind: ``"none"``, ``"flip"`` (the one size, and flipped), or ``"pyramid"`` (:data:`PYRAMID`, and flipped).
-            size: ``"vga"`` or what :meth:`SizeRule.parse` takes; ``None`` is ``"original"``. Not with a pyramid.
+            kind: ``"none"``, ``"flip"`` (the one size, and flipped), or ``"pyramid"`` (:data:`PYRAMID`, and
+                flipped).
+            size: ``"vga"`` or what :meth:`SizeRule.parse` takes; ``None`` is ``"original"``. Not with a
+                pyramid.
 
         Raises:
             ConfigError: ``kind`` or ``size`` is unknown, or a size is given for the pyramid.
@@ -63,11 +65,15 @@ class Augmentation:
         if kind == "pyramid":
             if size is not None:
                 sides = ", ".join(map(str, _SHORT_SIDES))
-                raise ConfigError(f"the pyramid has sizes of its own (short sides {sides}); leave the size {size} away")
+                raise ConfigError(
+                    f"the pyramid has sizes of its own (short sides {sides}); leave the size {size} away"
+                )
             return cls(PYRAMID, flip=True)
         if kind not in ("none", "flip"):
             raise ConfigError(f"no such augmentation: {kind!r}; write none, flip or pyramid")
-        rule = SizeRule.parse(VGA if size is not None and size.strip().lower() == "vga" else size or "original")
+        rule = SizeRule.parse(
+            VGA if size is not None and size.strip().lower() == "vga" else size or "original"
+        )
         return cls((rule,), flip=kind == "flip")
 
     @property
@@ -106,3 +112,7 @@ class Augmentation:
                 faces = detector.detect(mirrored, size=size, threshold=threshold, nms=_KEEP_ALL)
                 found.append(geometry.flip(faces, width))
         return geometry.vote(Faces.concatenate(found), nms, KEEP)
+
+
+PLAIN = Augmentation()
+"""The original size, once."""

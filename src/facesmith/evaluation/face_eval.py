@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import scipy.io
 
 from facesmith.errors import LabelError
 from facesmith.evaluation.label_text import read_boxes
+from facesmith.evaluation.mat_file import read_mat
 from facesmith.evaluation.names import image_name
 from facesmith.evaluation.overlap import best_overlap
 from facesmith.evaluation.predictions import Predictions, align
@@ -272,12 +272,11 @@ def _halves(boxes: FloatArray) -> tuple[FloatArray, FloatArray]:
 def _read_mat(path: Path) -> dict[str, FloatArray]:
     """Image name -> (m, 5): x1, y1, x2, y2, ignored."""
     try:
-        records = scipy.io.loadmat(path)["Annotations"].ravel()
+        records = read_mat(path, "Annotations")["Annotations"].ravel()
         pairs = [(str(np.ravel(row["imgname"])[0]), row["objects"]) for row in records]
-    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+    except (ValueError, IndexError) as error:
         raise LabelError(
-            f"{path}: not face-eval's label file: expected a struct array 'Annotations' with imgname and "
-            f"objects ({type(error).__name__}: {error})"
+            f"{path}: not face-eval's label file: 'Annotations' must have imgname and objects ({error})"
         ) from error
     images: dict[str, FloatArray] = {}
     for name, objects in pairs:

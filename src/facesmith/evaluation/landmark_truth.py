@@ -5,23 +5,24 @@ shifted by -0.5 to facesmith's origin at the outer corner of the top-left pixel.
 """
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import scipy.io
 
 from facesmith.errors import LabelError
 from facesmith.evaluation.label_text import read_blocks
+from facesmith.evaluation.mat_file import read_mat
 from facesmith.evaluation.names import image_name
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
+AFLW_TRAINING_FACES = 20000
 FIVE_OF_19 = (7, 10, 13, 15, 17)
 """Eye centres, nose tip and mouth corners among AFLW's 19 points, counted from 0."""
 
@@ -61,9 +62,10 @@ class Protocol:
         reader: reads its original label files.
         views: how errors are measured; the first is the main one.
         images: size of the complete benchmark.
-        pick: (n, labelled, 2) labels -> the (n, k, 2) points that are evaluated.
+        pick: (n, labelled, c) columns of the labels -> (n, k, c) of the points that are evaluated.
         failures: thresholds of the failure rate.
         areas: thresholds up to which the area under the error distribution is taken.
+        boxed: labels must have boxes; elsewhere a face's box is the one that its points span.
         faces_are_images: the size is told in faces, several of which may share a picture.
     """
 
@@ -75,6 +77,7 @@ class Protocol:
     pick: Callable[[FloatArray], FloatArray] = field(default=lambda points: points)
     failures: tuple[float, ...] = (0.1,)
     areas: tuple[float, ...] = ()
+    boxed: bool = False
     faces_are_images: bool = False
 
 
@@ -143,15 +146,19 @@ def load_truth(path: str | Path, protocol: Protocol) -> Truth:
     raw = _read_jsonl(path, protocol.labelled) if path.suffix == ".jsonl" else protocol.reader(path)
     if not raw.names:
         raise LabelError(f"{path}: holds no labelled face")
+    if protocol.boxed and raw.boxes is None:
+        raise LabelError(
+            f"{path}: {protocol.name} divides errors by the size of the face's box; none is given"
+        )
     boxes = bounds(raw.points) if raw.boxes is None else raw.boxes
-    points = protocol.pick(raw.points)
-    visible = protocol.pick(np.stack([raw.visible, raw.visible], axis=2).astype(np.float64))[:, :, 0] == 1
+    picked = protocol.pick(np.concatenate([raw.points, raw.visible[:, :, None]], axis=2))
+    points, visible = picked[:, :, :2], picked[:, :, 2] == 1  # a mean of points is visible if all of them are
     scales = {view.name: view.scale(raw, boxes, points) for view in protocol.views}
     for view, scale in scales.items():
-        bad = ~(np.isfinite(scale) & (scale > 0)) & visible.any(axis=1)
+        bad = ~(scale > 0) & np.any(visible, axis=1)
         if bad.any():
-            name = raw.names[int(bad.argmax())]
-            raise LabelError(f"{path}: image {name!r}: a face has no size {view} to divide errors by")
+            name, kind = raw.names[int(bad.argmax())], f" ({view})" if view else ""
+            raise LabelError(f"{path}: image {name!r}: the length{kind} to divide errors by is 0")
     position = {name: i for i, name in enumerate(dict.fromkeys(raw.images or raw.names))}
     image = np.array([position[name] for name in raw.names], np.int64)
     return Truth(protocol, tuple(position), image, points, visible, boxes, scales, _groups(raw))
@@ -163,7 +170,7 @@ def bounds(points: FloatArray) -> FloatArray:
 
 
 def five_of_68(points: FloatArray) -> FloatArray:
-    """Eye centres (means of points 37-42 and 43-48, counted from 1), nose 31, mouth corners 49 and 55."""
+    """(n, 68, c) to (n, 5, c): means of points 37-42 and 43-48 (counted from 1), then 31, 49 and 55."""
     eyes = [points[:, 36:42].mean(axis=1), points[:, 42:48].mean(axis=1)]
     return np.stack([*eyes, points[:, 30], points[:, 48], points[:, 54]], axis=1)
 
@@ -204,19 +211,8 @@ def _distance(a: FloatArray, b: FloatArray) -> FloatArray:
     return length
 
 
-def _load_mat(path: Path, keys: Sequence[str]) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = scipy.io.loadmat(path, variable_names=keys)
-    except (OSError, ValueError, TypeError, NotImplementedError) as error:
-        raise LabelError(f"{path}: not a readable .mat file: {error}") from error
-    missing = [key for key in keys if key not in content]
-    if missing:
-        raise LabelError(f"{path}: has no variable {missing[0]!r}; expected {', '.join(keys)}")
-    return content
-
-
 def _read_aflw(path: Path) -> Raw:
-    content = _load_mat(path, ("bbox", "data", "mask_new", "nameList"))
+    content = read_mat(path, "bbox", "data", "mask_new", "nameList")
     try:
         n = len(content["data"])
         names = [image_name(str(np.ravel(cell)[0])) for cell in content["nameList"].ravel()]
@@ -232,19 +228,19 @@ def _read_aflw(path: Path) -> Raw:
 
 def _read_aflw_test(path: Path) -> Raw:
     raw = _read_aflw(path)
-    order = _load_mat(path, ("ra",))["ra"].ravel().astype(np.int64) - 1
-    if sorted(order) != list(range(len(raw.names))) or len(order) <= 20000:
-        raise LabelError(f"{path}: 'ra' must be a permutation of the faces, more than 20,000 of them")
-    test = order[20000:]
-    assert raw.boxes is not None
-    return Raw([raw.names[i] for i in test], raw.points[test], raw.visible[test], raw.boxes[test])
+    order = read_mat(path, "ra")["ra"].ravel().astype(np.int64) - 1
+    if sorted(order) != list(range(len(raw.names))) or len(order) <= AFLW_TRAINING_FACES:
+        raise LabelError(f"{path}: 'ra' must be a permutation of more than {AFLW_TRAINING_FACES:,} faces")
+    test = order[AFLW_TRAINING_FACES:]
+    boxes = None if raw.boxes is None else raw.boxes[test]
+    return Raw([raw.names[i] for i in test], raw.points[test], raw.visible[test], boxes)
 
 
 def _read_aflw2000(path: Path) -> Raw:
     files = sorted(path.glob("*.mat"))
     points, yaws = [], []
     for file in files:
-        content = _load_mat(file, ("pt3d_68", "Pose_Para"))
+        content = read_mat(file, "pt3d_68", "Pose_Para")
         if content["pt3d_68"].shape != (3, 68) or not np.isfinite(content["pt3d_68"]).all():
             raise LabelError(
                 f"{file}: pt3d_68 must hold 3 x 68 finite numbers, not {content['pt3d_68'].shape}"
@@ -335,7 +331,7 @@ def _json_face(line: str, where: str, count: int) -> dict[str, Any]:
 _BOX = View("", _box_size)
 _ALL_AND_VISIBLE = (View("all", _box_size), View("visible", _box_size, visible_only=True))
 
-AFLW = Protocol("aflw", 19, _read_aflw_test, _ALL_AND_VISIBLE, 4386, faces_are_images=True)
+AFLW = Protocol("aflw", 19, _read_aflw_test, _ALL_AND_VISIBLE, 4386, boxed=True, faces_are_images=True)
 """AFLW-Full's test set, 19 points, the square root of the box's area; all 19 and the visible ones only."""
 
 AFLW_FIVE = replace(
@@ -349,7 +345,7 @@ AFLW2000_3D = Protocol("aflw2000-3d", 68, _read_aflw2000, (_BOX,), 2000)
 W300 = Protocol("300w", 68, _read_pts, (View("", _outer_eyes),), 689, failures=(0.08, 0.1), areas=(0.08, 0.1))
 """300W's full test set, 68 points, the distance of the outer eye corners."""
 
-WIDER_FACE = Protocol("widerface-landmarks", 5, _read_wider, (_BOX,), 3226)
+WIDER_FACE = Protocol("widerface-landmarks", 5, _read_wider, (_BOX,), 3226, boxed=True)
 """WIDER FACE's validation set with RetinaFace's five points, the square root of the box's area."""
 
 FRAMES = Protocol(

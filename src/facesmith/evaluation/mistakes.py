@@ -1,10 +1,12 @@
 """Which faces a detector misses and which of its boxes are false, for any protocol whose truth is boxes.
 
-For reports, not for figures: one rule for all protocols. Each box takes its best true face by IoU (border pixels
-counted); from .5 on it is a hit if no box with a higher score took that face, else a duplicate. A box whose best face
-does not count in the protocol is neutral. All other boxes are misplaced (IoU of .1 and more) or on no face at all.
+For reports, not for figures: one rule for all protocols. Each box takes its best true face by IoU (border
+pixels counted); from .5 on it is a hit if no box with a higher score took that face, else a duplicate. A box
+whose best face does not count in the protocol is neutral. All other boxes are misplaced (IoU of .1 and more)
+or on no face at all.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -117,7 +119,8 @@ class Mistakes:
 class Row:
     """Faces of one kind: how many, the share found at the operating point, and at any score at all.
 
-    ``false`` counts false boxes of the same size at the operating point, ``None`` for kinds that boxes do not have.
+    ``false`` counts false boxes of the same size at the operating point, ``None`` where boxes have no such
+    kind.
     """
 
     group: str
@@ -175,23 +178,25 @@ def best_f1_threshold(scores: FloatArray, kinds: IntArray, faces: int) -> float:
 
 
 def rows_by_size(mistakes: Mistakes) -> list[Row]:
-    """One row a size range that holds a face or a false box."""
+    """One row a size range (pixels) that holds a face or a false box."""
     face_sizes = _sizes(np.concatenate([np.zeros((0, 4)), *(one.boxes for one in mistakes.labels)]))
     false_sizes = _sizes(mistakes.boxes[mistakes.false])
     rows = []
-    for low, high in zip(SIZE_EDGES, SIZE_EDGES[1:], strict=False):
-        group = f"{low:.0f}–{high:.0f} px" if np.isfinite(high) else f"{low:.0f} px and more"
+    for low, high in itertools.pairwise(SIZE_EDGES):
+        group = f"{low:.0f}–{high:.0f}" if np.isfinite(high) else f"≥ {low:.0f}"
         false = int(((false_sizes >= low) & (false_sizes < high)).sum())
-        row = _row(group if low else f"under {high:.0f} px", (face_sizes >= low) & (face_sizes < high), mistakes, false)
+        within = (face_sizes >= low) & (face_sizes < high)
+        row = _row(group if low else f"< {high:.0f}", within, mistakes, false)
         if row.faces or false:
             rows.append(row)
     return rows
 
 
 def rows_by_attribute(mistakes: Mistakes, levels: Mapping[str, Sequence[str]]) -> dict[str, list[Row]]:
-    """Attribute -> one row a level that occurs, for the attributes of ``levels`` (attribute -> names of its levels).
+    """Attribute -> one row a level that occurs.
 
-    An attribute that some picture's labels lack, or with a single level, is left out.
+    ``levels``: attribute -> names of its levels 0, 1, ... An attribute that some picture's labels lack, or of
+    which only one level occurs, is left out.
     """
     tables = {}
     for attribute, names in levels.items():
@@ -213,13 +218,16 @@ def false_box_counts(mistakes: Mistakes) -> dict[Kind, int]:
 def _row(group: str, chosen: BoolArray, mistakes: Mistakes, false: int | None) -> Row:
     chosen = chosen & mistakes.counts
     faces = int(chosen.sum())
-    found, any_score = mistakes.found[chosen].sum(), np.isfinite(mistakes.face_scores[chosen]).sum()
-    return Row(group, faces, float(found / faces) if faces else 0.0, float(any_score / faces) if faces else 0.0, false)
+    if not faces:
+        return Row(group, 0, 0.0, 0.0, false)
+    any_score = np.isfinite(mistakes.face_scores[chosen])
+    return Row(group, faces, float(mistakes.found[chosen].mean()), float(any_score.mean()), false)
 
 
 def _sizes(boxes: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
     edges = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
-    return np.sqrt(edges[:, 0] * edges[:, 1])
+    sizes: npt.NDArray[np.floating] = np.sqrt(edges[:, 0] * edges[:, 1])
+    return sizes
 
 
 def _sorted(faces: Faces) -> Faces:
@@ -235,7 +243,7 @@ def _best_faces(faces: Faces, labels: Labels) -> tuple[IntArray, FloatArray]:
 def _judge(
     face: IntArray, overlap: FloatArray, scores: FloatArray, counts: BoolArray
 ) -> tuple[IntArray, FloatArray]:
-    """(p,) kinds, and (m,) score of the hit of each true face; boxes come by descending score within a picture."""
+    """(p,) kinds, and (m,) score of each true face's hit; boxes come by descending score within a picture."""
     kinds = np.where(overlap >= MISPLACED_IOU, int(Kind.MISPLACED), int(Kind.BACKGROUND))
     reached = np.flatnonzero(overlap >= HIT_IOU)
     kinds[reached] = Kind.DUPLICATE
@@ -245,4 +253,3 @@ def _judge(
     face_scores = np.full(len(counts), -np.inf)
     face_scores[faces] = scores[reached[first]]
     return kinds, face_scores
-

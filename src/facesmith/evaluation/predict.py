@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from facesmith import __version__, images
 from facesmith.errors import ConfigError
-from facesmith.evaluation.augmentation import Augmentation
+from facesmith.evaluation.augmentation import PLAIN, Augmentation
 from facesmith.evaluation.names import image_name
 from facesmith.evaluation.result import Provenance
 from facesmith.faces import Faces
@@ -31,7 +31,7 @@ class Settings:
         ConfigError: a number is not between 0 and 1.
     """
 
-    augmentation: Augmentation = Augmentation()
+    augmentation: Augmentation = PLAIN
     threshold: float = EVALUATION_THRESHOLD
     nms: float = 0.4
 
@@ -114,8 +114,9 @@ def walk_pictures(folder: str | os.PathLike[str]) -> Iterator[Path]:
 def find_pictures(folder: str | os.PathLike[str], names: Collection[str]) -> dict[str, Path]:
     """The pictures below ``folder`` that a protocol knows: its name -> file, in the protocol's order.
 
-    A file belongs to the name that its path, without suffix, ends with: ``WIDER_val/images/0--Parade/a.jpg`` is
-    ``0--Parade/a``. Other pictures are passed over, and a protocol's image may be missing; who asks compares.
+    A file belongs to the name that its path, without suffix, ends with: ``WIDER_val/images/0--Parade/a.jpg``
+    is ``0--Parade/a``. Other pictures are passed over, and a protocol's image may be missing; who asks
+    compares.
 
     Raises:
         ConfigError: no such folder, none of the images is there, or two files are the same image.
@@ -127,10 +128,14 @@ def find_pictures(folder: str | os.PathLike[str], names: Collection[str]) -> dic
         while name not in known and "/" in name:
             name = name.split("/", 1)[1]
         if name in found:
-            raise ConfigError(f"{found[name]} and {path} are both image {name!r}; name a folder that holds one of them")
+            raise ConfigError(
+                f"{found[name]} and {path} are both image {name!r}; name a folder that holds one of them"
+            )
         if name in known:
             found[name] = path
     if not found:
         example = f" (such as {next(iter(names))!r})" if names else ""
-        raise ConfigError(f"{folder}: none of the {len(known):,} images of the ground truth{example} is below it")
+        raise ConfigError(
+            f"{folder}: none of the {len(known):,} images of the ground truth{example} is below it"
+        )
     return {name: found[name] for name in names if name in found}

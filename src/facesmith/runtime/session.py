@@ -1,6 +1,7 @@
 """What runs a network: the signature that every exported model has, and onnxruntime behind it."""
 
 import json
+import re
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -96,20 +97,31 @@ class OnnxSession:
         return Candidates(boxes, scores, landmarks)
 
 
+def cuda_index(device: str) -> int | None:
+    """``"cuda:N"`` -> N, ``"cuda"`` -> 0, ``"cpu"`` -> ``None``.
+
+    Raises:
+        DeviceError: ``device`` is none of these.
+    """
+    if device == "cpu":
+        return None
+    if match := re.fullmatch(r"cuda(?::(\d+))?", device):
+        return int(match[1] or 0)
+    raise DeviceError(f"no such device: {device!r}; write cpu, cuda or cuda:N")
+
+
 def _provider(device: str, available: list[str]) -> tuple[str, dict[str, str], str]:
     """(onnxruntime's provider, its options, the device's full name)."""
-    kind, _, index = device.partition(":")
-    if device == "cpu":
+    index = cuda_index(device)
+    if index is None:
         return "CPUExecutionProvider", {}, "cpu"
-    if kind != "cuda" or (index and not index.isdecimal()) or device.endswith(":"):
-        raise DeviceError(f"no such device: {device!r}; write cpu, cuda or cuda:N")
     if "CUDAExecutionProvider" not in available:
         found = ", ".join(available)
         raise DeviceError(
             f"{device} was asked for, but this onnxruntime has no CUDA provider (it has {found}); "
             "install onnxruntime-gpu, or use device cpu"
         )
-    return "CUDAExecutionProvider", {"device_id": index or "0"}, f"cuda:{index or 0}"
+    return "CUDAExecutionProvider", {"device_id": str(index)}, f"cuda:{index}"
 
 
 def _metadata(session: Any, source: str) -> dict[str, Any]:

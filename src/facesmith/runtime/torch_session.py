@@ -1,16 +1,18 @@
 """A checkpoint run by PyTorch; the only module of the runtime that imports torch, and only on use."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
 from facesmith.errors import DeviceError, MissingExtraError
-from facesmith.runtime.session import Candidates, ImageBatch
+from facesmith.runtime.session import Candidates, ImageBatch, cuda_index
 
 
 class TorchSession:
     """A ``.safetensors`` checkpoint in PyTorch, in float32.
 
-    ``threads`` becomes PyTorch's own thread count, which is one for the whole process.
+    ``threads`` becomes PyTorch's own thread count, which is one for the whole process. Pictures run one after
+    the other, since each thread that calls PyTorch would otherwise get that many threads of its own.
 
     Raises:
         MissingExtraError: PyTorch is not installed.
@@ -23,27 +25,31 @@ class TorchSession:
             import torch
         except ImportError as error:
             raise MissingExtraError(
-                f"{path} needs PyTorch: pip install facesmith[train], or export it to ONNX and load that"
+                f"{path} needs PyTorch: pip install 'facesmith[train]', or export it to ONNX and load that"
             ) from error
-        from facesmith.detectors.weights import load_model
+        from facesmith.detectors.weights import load_model, read_metadata
 
-        try:
-            where = torch.device(device)
-        except RuntimeError as error:
-            raise DeviceError(f"no such device: {device!r}; write cpu, cuda or cuda:N") from error
-        if where.type == "cuda" and (where.index or 0) >= torch.cuda.device_count():
-            raise DeviceError(
-                f"{device} was asked for, but PyTorch sees {torch.cuda.device_count()} CUDA devices"
-            )
-        torch.set_num_threads(threads)
-        self._torch: Any = torch
-        self._where = where
-        self._model: Any = load_model(path).eval().to(where)
-        self.name = path.stem
-        self.device = f"cuda:{where.index or 0}" if where.type == "cuda" else where.type
+        self.name = str(read_metadata(path)["name"])
         self.threads = threads
+        self._torch: Any = torch
+        self._where = _device(torch, device)
+        self.device = str(self._where)
+        torch.set_num_threads(threads)
+        self._model: Any = load_model(path).eval().to(self._where)
+        self._one_at_a_time = threading.Lock()
 
     def run(self, images: ImageBatch) -> Candidates:
-        with self._torch.inference_mode():
+        with self._one_at_a_time, self._torch.inference_mode():
             tensors = self._model.export_forward(self._torch.from_numpy(images).to(self._where))
-        return Candidates(*(tensor.float().cpu().numpy() for tensor in tensors))
+            return Candidates(*(tensor.float().cpu().numpy() for tensor in tensors))
+
+
+def _device(torch: Any, device: str) -> Any:
+    """``torch.device`` of ``device``, with the index for CUDA."""
+    index = cuda_index(device)
+    if index is None:
+        return torch.device("cpu")
+    if index >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise DeviceError(f"{device} was asked for, but PyTorch sees {count} CUDA devices")
+    return torch.device("cuda", index)

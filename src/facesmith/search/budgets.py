@@ -67,7 +67,8 @@ class Counter:
         return pixels * (conv.weights + conv.out_channels * extras)
 
     def units(self, units: tuple[Unit, ...], before: int, after: int) -> int:
-        """MACs of ``units`` with ``before`` positions ahead of the first strided convolution, ``after`` behind."""
+        """MACs of ``units`` with ``before`` positions ahead of the first strided convolution, ``after``
+        behind."""
         operations, pixels = 0, before
         for unit in units:
             for conv in unit.convs:

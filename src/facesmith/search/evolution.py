@@ -1,7 +1,7 @@
 """The evolutionary loop of DamoFD (after Zen-NAS): a pool that candidates enter by score and leave by score.
 
-The loop is sequential, one candidate after another, exactly as published. It is fast because evaluating a candidate
-is a handful of look-ups (see :mod:`facesmith.search.damofd`), not because candidates are batched.
+The loop is sequential, one candidate after another, exactly as published. It is fast because evaluating a
+candidate is a handful of look-ups (see :mod:`facesmith.search.damofd`), not because candidates are batched.
 """
 
 import random
@@ -65,9 +65,9 @@ class Best(Generic[Candidate]):
 
 
 class Evolution(Generic[Candidate]):
-    """The loop. An iteration is: with more than ten candidates in the pool, mutate two parts of a random one, else one
-    part of the initial net; refuse what breaks a budget; score; add to the pool; while the pool is over its size, drop
-    the lowest score (the oldest of equals). No crossover.
+    """The loop. An iteration is: with more than ten candidates in the pool, mutate two parts of a random
+    one, else one part of the initial net; refuse what breaks a budget; score; add to the pool; while the
+    pool is over its size, drop the lowest score (the oldest of equals). No crossover.
 
     Args:
         problem: what is searched.

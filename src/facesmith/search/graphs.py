@@ -1,7 +1,7 @@
 """ONNX graphs of DamoFD's stages, neck and head with random weights, for measuring latency without torch.
 
-Batch normalisation is folded into the convolutions, as in an exported detector. Inputs are float32 (1, C, H, W).
-Needs the ``onnx`` package (extra ``export``).
+Batch normalisation is folded into the convolutions, as in an exported detector. Inputs are float32 (1, C, H,
+W). Needs the ``onnx`` package (extra ``export``).
 """
 
 from collections.abc import Sequence
@@ -28,10 +28,8 @@ Feature = tuple[str, int, int, int]
 
 
 def stage_graph(stage: Stage, size: tuple[int, int], *, later: bool = False) -> bytes:
-    """The first sub-layer of ``stage``, or one of the later ones, on an input of height and width ``size``.
-
-    A stem is taken whole.
-    """
+    """The first sub-layer of ``stage``, or one of the later ones, on an input of height and width
+    ``size``."""
     graph = _Graph()
     feature = graph.input("x", stage.out_channels if later else stage.in_channels, size)
     units = later_units(stage) if later else first_units(stage)
@@ -45,7 +43,8 @@ def backbone_graph(backbone: Backbone, size: tuple[int, int]) -> bytes:
 
 
 def neck_and_head_graph(config: DamoFDConfig, size: tuple[int, int]) -> bytes:
-    """Neck and head on the taps of ``config``'s backbone, for a detector input of height and width ``size``."""
+    """Neck and head on the taps of ``config``'s backbone, for a detector input of height and width
+    ``size``."""
     graph = _Graph()
     taps, (height, width) = [], size
     for index, channels in enumerate(config.net.taps):
@@ -148,7 +147,11 @@ class _Graph:
     def enlarge(self, feature: Feature, like: Feature) -> Feature:
         """Nearest neighbour, to the size of ``like``."""
         sizes = self._weight(np.array([1, feature[1], *like[2:]], np.int64))
-        settings = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        settings = {
+            "mode": "nearest",
+            "coordinate_transformation_mode": "asymmetric",
+            "nearest_mode": "floor",
+        }
         return self._node("Resize", [feature[0], "", "", sizes], **settings), feature[1], *like[2:]
 
     def group_norm(self, feature: Feature, groups: int) -> Feature:
@@ -164,7 +167,9 @@ class _Graph:
 
     def finish(self, outputs: Sequence[Feature]) -> bytes:
         helper = self._onnx.helper
-        ends = [helper.make_tensor_value_info(f[0], self._onnx.TensorProto.FLOAT, [1, *f[1:]]) for f in outputs]
+        ends = [
+            helper.make_tensor_value_info(f[0], self._onnx.TensorProto.FLOAT, [1, *f[1:]]) for f in outputs
+        ]
         graph = helper.make_graph(self._nodes, "part", self._inputs, ends, self._weights)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
         return bytes(model.SerializeToString())

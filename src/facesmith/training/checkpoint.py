@@ -1,5 +1,6 @@
 """Checkpoints: everything that a run needs to go on as if it had never stopped."""
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,15 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
         torch.save(state, temporary)
 
 
-def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
-    """Read what :func:`save_checkpoint` wrote.
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read what :func:`save_checkpoint` wrote, to the CPU.
 
     Raises:
         ModelError: the file is damaged, or its keys are not those of a checkpoint.
     """
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise ModelError(f"{path}: is not a readable checkpoint: {error}") from error
     if not isinstance(state, dict) or set(state) != KEYS:
         raise ModelError(f"{path}: is not a facesmith checkpoint; expected the keys {', '.join(sorted(KEYS))}")

@@ -1,21 +1,24 @@
 """Exponential moving average of a model's weights: what is evaluated and shipped."""
 
 import copy
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+Model = TypeVar("Model", bound=nn.Module)
 
-class EMA:
+
+class EMA(Generic[Model]):
     """A copy of a model whose floating tensors follow the original's; the rest is copied."""
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
+    def __init__(self, model: Model, decay: float) -> None:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         self.decay = decay
 
     @torch.no_grad()
-    def update(self, model: nn.Module, step: int) -> None:
-        """Move towards ``model``; early steps move faster, so that the random start is forgotten."""
+    def update(self, model: Model, step: int) -> None:
+        """Move towards ``model`` after ``step`` (from 0); early steps move faster, to forget the random start."""
         decay = min(self.decay, (1 + step) / (10 + step))
         averages: list[Tensor] = []
         values: list[Tensor] = []

@@ -152,19 +152,32 @@ def _stage(name: str, numbers: str, text: str) -> Stage:
         values = [int(n) for n in numbers.split(",")]
     except ValueError:
         raise ConfigError(f"{name}({numbers}) in {text!r}: wanted whole numbers") from None
-    wanted = 4 if _STEM_NAME.fullmatch(name) else 5
+    stem = _STEM_NAME.fullmatch(name)
+    wanted = 4 if stem else 5
     if len(values) != wanted:
         raise ConfigError(f"{name}({numbers}) in {text!r}: wanted {wanted} numbers, got {len(values)}")
-    if found := _STEM_NAME.fullmatch(name):
-        in_channels, out_channels, stride, layers = values
-        return Stage(Block.CONV, int(found[1]), in_channels, out_channels, stride, 0, layers)
-    if found := _IDWE_NAME.fullmatch(name):
-        return Stage(Block.IDWE, int(found[2]), *values, expansion=int(found[1]))
-    if found := _KXK_NAME.fullmatch(name):
-        return Stage(Block.KXK, int(found[1]), *values)
-    if found := _K1KXK1_NAME.fullmatch(name):
-        return Stage(Block.K1KXK1, int(found[1]), *values)
-    raise ConfigError(f"unknown block {name!r} in {text!r}; known: K3, K3K3, K1K3K1, IDWE1K3")
+    in_channels, out_channels, stride, *bottleneck, layers = values
+    expansion = 1
+    if stem:
+        block, kernel = Block.CONV, int(stem[1])
+    elif found := _IDWE_NAME.fullmatch(name):
+        block, kernel, expansion = Block.IDWE, int(found[2]), int(found[1])
+    elif found := _KXK_NAME.fullmatch(name):
+        block, kernel = Block.KXK, int(found[1])
+    elif found := _K1KXK1_NAME.fullmatch(name):
+        block, kernel = Block.K1KXK1, int(found[1])
+    else:
+        raise ConfigError(f"unknown block {name!r} in {text!r}; known: K3, K3K3, K1K3K1, IDWE1K3")
+    return Stage(
+        block,
+        kernel,
+        in_channels,
+        out_channels,
+        stride,
+        bottleneck[0] if bottleneck else 0,
+        layers,
+        expansion,
+    )
 
 
 @dataclass(frozen=True)
@@ -179,7 +192,7 @@ class DamoFDConfig:
         head_convs, head_channels: the tower that scores, boxes and landmarks share.
         head_depthwise: depthwise-separable convolutions in the tower instead of full 3×3 ones.
         head_groups: groups of the tower's group normalisation.
-        landmarks: whether the head has a landmark branch. The released nets come without it and with it ("KPS").
+        landmarks: whether the head has a landmark branch. The released nets come without and with it ("KPS").
 
     Raises:
         ConfigError: a value is out of range, or the backbone's text is no backbone.
@@ -200,7 +213,7 @@ class DamoFDConfig:
         grouped = [self.head_channels, *([self.neck_channels] if self.head_depthwise else [])]
         if any(channels % self.head_groups for channels in grouped):
             raise ConfigError(
-                f"DamoFD: {self.head_groups} groups must divide the widths that they normalise, {grouped}"
+                f"DamoFD: {self.head_groups} groups must divide the normalised widths, {grouped}"
             )
 
     @cached_property

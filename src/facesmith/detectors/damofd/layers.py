@@ -55,7 +55,8 @@ class Unit(NamedTuple):
 
 
 def first_units(stage: Stage) -> tuple[Unit, ...]:
-    """The units of a stage's first sub-layer, which has the stage's stride and always a projection shortcut."""
+    """The units of a stage's first sub-layer, which has the stage's stride and always a projection
+    shortcut."""
     return _sublayer(stage, stage.in_channels, stage.stride, True)
 
 
@@ -111,8 +112,8 @@ def lateral(config: DamoFDConfig, channels: int) -> Conv:
 
 
 def smoothing(config: DamoFDConfig, stride: int = 1) -> Conv:
-    """A 3×3 convolution of the PAFPN: one after the top-down sum on each level; on the upper two levels also one of
-    stride 2 from the level below and one after the bottom-up sum.
+    """A 3×3 convolution of the PAFPN: one after the top-down sum on each level; on the upper two levels also
+    one of stride 2 from the level below and one after the bottom-up sum.
 
     (Without the three first ones the published parameter counts would come out 3 to 7 % short.)
     """

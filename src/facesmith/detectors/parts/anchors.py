@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from facesmith.errors import ConfigError
+
 MAX_LOG_SIDE = 4.0
 """Box sides are decoded as at most e⁴ ≈ 55 anchor sides, so that an untrained network cannot overflow."""
 
@@ -16,9 +18,13 @@ class AnchorConfig:
 
     Attributes:
         strides: stride of each level in pixels.
-        sides: anchor sides in pixels, a tuple a level (facts/retinaface: 16, 32 @ 8; 64, 128 @ 16; 256, 512 @ 32).
+        sides: anchor sides in pixels, a tuple a level, all of one length because the heads are shared
+            (facts/retinaface: 16, 32 @ 8; 64, 128 @ 16; 256, 512 @ 32).
         offset: anchor centres are (k + offset) · stride; 0.5 as in the common port.
         centre_variance, side_variance: scale of the codes (0.1, 0.2 in the common port; 1, 1 officially).
+
+    Raises:
+        ConfigError: levels differ in their number of anchors, or a number is not positive.
     """
 
     strides: tuple[int, ...] = (8, 16, 32)
@@ -27,9 +33,18 @@ class AnchorConfig:
     centre_variance: float = 0.1
     side_variance: float = 0.2
 
+    def __post_init__(self) -> None:
+        if len(self.strides) != len(self.sides) or len({len(sides) for sides in self.sides}) != 1:
+            raise ConfigError(
+                f"anchors need one tuple of sides a stride, all of one length, not {self.sides} for {self.strides}"
+            )
+        numbers = (*self.strides, *sum(self.sides, ()), self.centre_variance, self.side_variance)
+        if not self.sides[0] or min(numbers) <= 0:
+            raise ConfigError(f"strides, sides and variances of anchors must be positive: {self}")
+
     @property
     def per_cell(self) -> int:
-        """Anchors a cell, equal on all levels because the heads are shared."""
+        """Anchors a cell."""
         return len(self.sides[0])
 
 
@@ -85,5 +100,5 @@ def encode_landmarks(landmarks: Tensor, anchors: Tensor, config: AnchorConfig) -
 
 def decode_landmarks(codes: Tensor, anchors: Tensor, config: AnchorConfig) -> Tensor:
     """(..., n, 10) codes of (..., n, 3) anchors -> (..., n, 5, 2) landmarks in pixels."""
-    points = codes.unflatten(-1, (5, 2))
+    points: Tensor = codes.unflatten(-1, (5, 2))  # type: ignore[no-untyped-call]
     return anchors[..., None, :2] + points * (anchors[..., None, 2:] * config.centre_variance)

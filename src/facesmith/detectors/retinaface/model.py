@@ -22,11 +22,12 @@ from facesmith.detectors.parts.anchors import (
 from facesmith.detectors.parts.assigners import NEGATIVE, POSITIVE, match
 from facesmith.detectors.parts.context import SSHContext
 from facesmith.detectors.parts.fpn import FPN
-from facesmith.detectors.parts.losses import hard_negatives, smooth_l1
+from facesmith.detectors.parts.losses import hard_negatives, process_count, smooth_l1, total_over_processes
 from facesmith.detectors.parts.mobilenet import MobileNet
 from facesmith.detectors.parts.topk import top_candidates
 from facesmith.detectors.retinaface.config import RetinaFaceConfig
 from facesmith.detectors.types import Targets
+from facesmith.errors import ConfigError
 
 
 class RetinaFaceMaps(NamedTuple):
@@ -39,7 +40,11 @@ class RetinaFaceMaps(NamedTuple):
 
 
 class RetinaFace(DetectorNetwork):
-    """Images to faces; see the module's docstring."""
+    """Images to faces; see the module's docstring.
+
+    Raises:
+        ConfigError: anchors and backbone differ in their strides.
+    """
 
     def __init__(self, config: RetinaFaceConfig) -> None:
         super().__init__()
@@ -47,7 +52,7 @@ class RetinaFace(DetectorNetwork):
         self.backbone = MobileNet(config.backbone)
         strides = tuple(tap.stride for tap in self.backbone.taps)
         if strides != config.anchors.strides:
-            raise ValueError(f"anchors expect strides {config.anchors.strides}, the backbone taps {strides}")
+            raise ConfigError(f"anchors expect strides {config.anchors.strides}, the backbone taps {strides}")
         self.neck = FPN([tap.channels for tap in self.backbone.taps], config.channels)
         self.context = nn.ModuleList(SSHContext(config.channels, config.channels) for _ in strides)
         self.head = nn.Conv2d(config.channels, config.anchors.per_cell * 15, 1)
@@ -76,14 +81,16 @@ class RetinaFace(DetectorNetwork):
                 torch.cat((logits.unflatten(-1, (per_cell, 1)), codes.unflatten(-1, (per_cell, 14))), -1).flatten(1, 3)
             )
         maps = torch.cat(rows, dim=1).float()
-        sizes = tuple((int(level.shape[2]), int(level.shape[3])) for level in levels)
+        sizes = tuple((level.shape[2], level.shape[3]) for level in levels)
         return RetinaFaceMaps(maps[..., 0], maps[..., 1:5], maps[..., 5:], sizes)
 
     def loss(self, maps: RetinaFaceMaps, targets: Targets) -> dict[str, Tensor]:
         """The weighted terms ``class``, ``box``, ``landmark`` (Eq. 1), each divided by its number of positives.
 
         Faces without landmarks train class and box only. Hard negatives are mined over the whole batch, so that
-        pictures without faces teach as well.
+        pictures without faces teach as well. In a distributed run positives are counted and negatives mined over
+        all processes, whose mean of this loss (and so DistributedDataParallel's mean gradient) is then that of one
+        process with the whole batch.
         """
         config = self.config.loss
         anchors = make_anchors(self.config.anchors, maps.sizes, maps.logits.device)
@@ -94,26 +101,34 @@ class RetinaFace(DetectorNetwork):
         ]
         label = torch.stack([m.label for m in matches])  # (B, A)
         image, anchor = (label == POSITIVE).nonzero(as_tuple=True)
-        count = max(len(image), 1)
+        starts = torch.tensor([0, *(len(b) for b in targets.boxes)], device=label.device).cumsum(0)
+        face = torch.stack([m.face for m in matches])[image, anchor] + starts[image]
+        box, points = torch.cat(list(targets.boxes))[face], torch.cat(list(targets.landmarks))[face]
+        known = points.isfinite().all(dim=2).all(dim=1)
+
+        counts = torch.tensor([len(image), int(known.sum()), len(label)], device=label.device)
+        positives, with_points, images = total_over_processes(counts).tolist()
+        mean_positives, mean_with_points = (
+            max(total, 1) / process_count() for total in (positives, with_points)
+        )
 
         background = F.softplus(maps.logits)
         unlabelled = ~targets.complete[:, None] & (maps.logits.detach().sigmoid() > config.unlabelled_score)
-        wanted = int(config.negatives_per_positive * len(image)) + config.background * len(label)
+        wanted = int(config.negatives_per_positive * positives) + config.background * images
         hard = hard_negatives(background.flatten(), ((label == NEGATIVE) & ~unlabelled).flatten(), wanted)
-        class_loss = (F.softplus(-maps.logits[image, anchor]).sum() + background.flatten()[hard].sum()) / count
+        class_loss = F.softplus(-maps.logits[image, anchor]).sum() + background.flatten()[hard].sum()
 
-        starts = torch.tensor([0, *(len(b) for b in targets.boxes)], device=label.device).cumsum(0)
-        face = torch.stack([m.face for m in matches])[image, anchor] + starts[image]
         at = anchors[anchor]
-        faces, points = torch.cat(list(targets.boxes)), torch.cat(list(targets.landmarks))
-        box_error = maps.boxes[image, anchor] - encode_boxes(faces[face], at, self.config.anchors)
-        box_loss = smooth_l1(box_error, config.beta).sum() / count
+        box_error = maps.boxes[image, anchor] - encode_boxes(box, at, self.config.anchors)
+        box_loss = smooth_l1(box_error, config.beta).sum()
 
-        known = points[face].isfinite().all(dim=2).all(dim=1)
-        wanted_points = encode_landmarks(points[face][known], at[known], self.config.anchors)
-        point_error = maps.landmarks[image, anchor][known] - wanted_points
-        point_loss = smooth_l1(point_error, config.beta).sum() / known.sum().clamp(min=1)
-        return {"class": class_loss, "box": config.box * box_loss, "landmark": config.landmark * point_loss}
+        codes = encode_landmarks(points[known], at[known], self.config.anchors)
+        point_loss = smooth_l1(maps.landmarks[image, anchor][known] - codes, config.beta).sum()
+        return {
+            "class": class_loss / mean_positives,
+            "box": config.box * box_loss / mean_positives,
+            "landmark": config.landmark * point_loss / mean_with_points,
+        }
 
     def decode(self, maps: RetinaFaceMaps) -> tuple[Tensor, Tensor, Tensor]:
         """Maps -> boxes (B, K, 4), scores (B, K) falling, landmarks (B, K, 5, 2), in pixels of the input."""

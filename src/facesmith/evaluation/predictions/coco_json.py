@@ -6,6 +6,7 @@ brings its own list; that is what is written where none is given.
 """
 
 import json
+import math
 import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -115,7 +116,7 @@ def _detection(row: Any, known: Mapping[Any, str] | None, where: str) -> tuple[s
             f"{where}: needs image_id, bbox of four numbers, score and, if any, keypoints of 15; "
             f"{type(error).__name__}: {error}"
         ) from error
-    if len(box) != 4 or not np.isfinite([*box, score]).all():
+    if len(box) != 4 or not all(map(math.isfinite, (*box, score))):
         raise LabelError(f"{where}: bbox {box} and score {score}: expected four finite numbers and one")
     if box[2] < 0 or box[3] < 0:
         raise LabelError(f"{where}: bbox {box} has a negative size; expected x, y, width, height in pixels")

@@ -82,7 +82,7 @@ def _tables(
 
 def _is_elliptic(blocks: Sequence[_Block]) -> bool:
     first = next((block.lines[0] for block in blocks if block.lines), "")
-    return len(first.split()) == len(text.ELLIPSE)
+    return len(first.split()) == len(text.ELLIPSE) and _is_numeric(first)
 
 
 def _blocks(path: Path) -> list[_Block]:

@@ -12,15 +12,16 @@ _OPEN = 6  # further charts are folded
 def charts(results: Sequence[Result]) -> str:
     """All curves of all results.
 
-    With one detector, curves with the same axes share a chart. With several, each chart shows one curve of all
-    detectors. Curves called ``NAME @VALUE`` come in one chart for each ``NAME`` where there are too many for one.
+    With one detector, curves with the same axes share a chart. With several, each chart shows one curve of
+    all detectors. Curves called ``NAME @VALUE`` come in one chart for each ``NAME`` where there are too many
+    for one.
     """
     drawn = _of_one(results[0]) if len(results) == 1 else _of_several(results)
     if not drawn:
         return ""
-    parts = [grid(drawn[:_OPEN])]
+    parts = [grid(drawn[:_OPEN], 2 if len(drawn) <= 2 else 3)]
     if rest := drawn[_OPEN:]:
-        parts.append(f"<details><summary>{len(rest)} more curves</summary>{grid(rest)}</details>")
+        parts.append(f"<details><summary>{len(rest)} more charts</summary>{grid(rest, 3)}</details>")
     return section("Curves", "", parts)
 
 

@@ -5,7 +5,15 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 
 from facesmith import __version__
-from facesmith.evaluation.mistakes import Kind, Mistakes, Row, false_box_counts, rows_by_attribute, rows_by_size
+from facesmith.evaluation.landmark_mistakes import FAILURE, ErrorRow, LandmarkMistakes, error_rows
+from facesmith.evaluation.mistakes import (
+    Kind,
+    Mistakes,
+    Row,
+    false_box_counts,
+    rows_by_attribute,
+    rows_by_size,
+)
 from facesmith.evaluation.report.plot import SERIES, Bars, bar_chart
 from facesmith.evaluation.result import Result
 
@@ -17,6 +25,18 @@ TITLES = {
     "pascal": "PASCAL Face",
     "malf": "MALF",
     "coco": "COCO average precision",
+    "aflw": "AFLW, 19 points",
+    "aflw5": "AFLW, five points",
+    "aflw2000-3d": "AFLW2000-3D, 68 points",
+    "aflw2000-3d-mesh": "AFLW2000-3D, all vertices",
+    "300w": "300W",
+    "widerface-landmarks": "WIDER FACE, five landmarks",
+    "frames": "Video frames, five landmarks",
+    "frames-68": "Video frames, 68 points",
+    "lfw": "LFW",
+    "cfp-fp": "CFP-FP",
+    "agedb-30": "AgeDB-30",
+    "ijb-c": "IJB-C",
 }
 """Protocol -> what it is called; others are shown by their own name."""
 
@@ -49,7 +69,9 @@ def header(results: Sequence[Result]) -> str:
     lines += [f'<div class="{kind}">{html.escape(scope)}</div>' for scope in scopes]
     notes: dict[str, None] = dict.fromkeys(note for result in results for note in result.notes)
     if notes:
-        lines.append('<ul class="notes">' + "".join(f"<li>{html.escape(note)}</li>" for note in notes) + "</ul>")
+        lines.append(
+            '<ul class="notes">' + "".join(f"<li>{html.escape(note)}</li>" for note in notes) + "</ul>"
+        )
     return "<header>" + "".join(lines) + "</header>"
 
 
@@ -79,11 +101,11 @@ def sizes(mistakes: Sequence[Mistakes], names: Sequence[str]) -> str:
     ]
     points = "; ".join(f"{one.threshold:.3f} for {name}" for name, one in zip(names, mistakes, strict=True))
     text = (
-        f"Share of the faces that are found. Full bars: at the operating point, the score with the best F1 ({points}); "
-        "pale bars: at any score at all. Sizes are √(width · height) in pixels of the picture as stored."
+        "Share of the faces that are found. Full bars: at the operating point, the score with the best F1 "
+        f"({points}); pale bars: at any score at all. Sizes are √(width · height) in pixels of the picture."
     )
-    parts = [grid([bar_chart("", with_faces, bars, "faces found"), _rows_table("size", groups, tables, names)])]
-    return section("By face size", text, parts)
+    chart = bar_chart("", with_faces, bars, "face size, pixels", "share of faces found")
+    return section("By face size", text, [grid([chart, _rows_table("pixels", groups, tables, names)])])
 
 
 def attributes(
@@ -96,7 +118,7 @@ def attributes(
         tables = [{row.group: row for row in one.get(attribute, ())} for one in each]
         parts.append(f"<div>{_rows_table(attribute, _in_order(tables), tables, names)}</div>")
     text = "Share of the faces of each kind that are found at the operating point; in brackets: at any score."
-    return section("By attribute", text, [grid(parts)]) if parts else ""
+    return section("By attribute", text, [grid(parts, 3 if len(names) == 1 else 2)]) if parts else ""
 
 
 def false_boxes(mistakes: Sequence[Mistakes], names: Sequence[str]) -> str:
@@ -109,13 +131,35 @@ def false_boxes(mistakes: Sequence[Mistakes], names: Sequence[str]) -> str:
     return section("False boxes", "At the operating point.", [table(["", *head], rows)])
 
 
+def landmark_errors(mistakes: Sequence[LandmarkMistakes], names: Sequence[str]) -> str:
+    """NME by face size and by the protocol's groups."""
+    tables = [{row.group: row for row in error_rows(one)} for one in mistakes]
+    head = ["", "faces"]
+    for i, name in enumerate(names):
+        head += [_detector(i, name) if len(names) > 1 else "NME", "found", f"NME > {FAILURE:g}"]
+    lines = []
+    for group in _in_order(tables):
+        line = [html.escape(group), f"{next(rows[group].faces for rows in tables if group in rows):,}"]
+        for rows in tables:
+            row = rows.get(group)
+            known = row is not None and row.found > 0
+            line += [f"{row.nme:.4f}" if row and known else "–"]
+            line += [f"{row.found:.3f}", f"{row.failed:.3f}"] if row else ["–", "–"]
+        lines.append(line)
+    text = (
+        "NME is over the faces found; a face that was not found counts as failed. Sizes: √(width · height) "
+        "of the labelled box."
+    )
+    return section("By kind of face", text, [table(head, lines)])
+
+
 def provenance(results: Sequence[Result]) -> str:
     """Where the predictions come from: all that is needed to get the same figures again."""
     head = [_detector(i, result.provenance.detector) for i, result in enumerate(results)]
     rows = []
     columns = [_facts(result) for result in results]
     for name in dict.fromkeys(name for column in columns for name in column):
-        rows.append([html.escape(name), *(html.escape(column.get(name, "unknown")) for column in columns)])
+        rows.append([html.escape(name), *(html.escape(column.get(name, "–")) for column in columns)])
     return section("Where the figures come from", "", [table(["", *head], rows, "facts")])
 
 
@@ -130,18 +174,20 @@ def heading(text: str) -> str:
     return f"<h3>{html.escape(text)}</h3>"
 
 
-def grid(parts: Sequence[str]) -> str:
-    """Parts side by side where there is room."""
-    return f'<div class="grid-2">{"".join(parts)}</div>'
+def grid(parts: Sequence[str], columns: int = 2) -> str:
+    """Parts side by side, at most two or three, where there is room."""
+    return f'<div class="grid-{columns}">{"".join(parts)}</div>'
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -> str:
     """A table of cells that are HTML already."""
     top = "".join(f'<th scope="col">{cell}</th>' for cell in head)
     body = "".join(
-        f'<tr><th scope="row">{row[0]}</th>{"".join(f"<td>{cell}</td>" for cell in row[1:])}</tr>' for row in rows
+        f'<tr><th scope="row">{row[0]}</th>{"".join(f"<td>{cell}</td>" for cell in row[1:])}</tr>'
+        for row in rows
     )
-    return f'<div class="wide"><table class="{kind}"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    inside = f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody>"
+    return f'<div class="wide"><table class="{kind}">{inside}</table></div>'
 
 
 def _rows_table(
@@ -169,7 +215,7 @@ def _share(row: Row, series: int) -> str:
     return f'{row.recall:.3f} ({row.recall_at_any_score:.3f})<span class="share">{bar}</span>'
 
 
-def _in_order(tables: Sequence[Mapping[str, Row]]) -> list[str]:
+def _in_order(tables: Sequence[Mapping[str, Row]] | Sequence[Mapping[str, ErrorRow]]) -> list[str]:
     """All groups of the tables; where one lacks a group, it takes its place by the longest table's order."""
     longest = max(tables, key=len, default={})
     return list(dict.fromkeys([*longest, *(group for rows in tables for group in rows)]))

@@ -1,8 +1,8 @@
-"""The worst pictures of an evaluation, as SVG: the photograph as an embedded JPEG, the boxes drawn over it."""
+"""The worst pictures of an evaluation, as SVG: the photograph as an embedded JPEG, boxes drawn over it."""
 
 import base64
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facesmith import images
+from facesmith.evaluation.landmark_mistakes import LandmarkMistakes
 from facesmith.evaluation.mistakes import Kind, Mistakes
 
 LONG_SIDE = 960
@@ -21,8 +22,9 @@ MOST_BYTES = 160_000
 
 _QUALITIES = (82, 65, 45, 30)
 _LABELLED_BOXES = 40  # more scores than this in one picture only hide it
+_DENSE = 60  # pictures with more boxes are shown larger
 
-CLASSES = {
+BOX_CLASSES = {
     "truth": "true face, found",
     "hit": "its detection",
     "missed": "true face, missed",
@@ -30,6 +32,9 @@ CLASSES = {
     "neutral": "face that does not count",
 }
 """CSS class of each kind of box -> its text in the legend."""
+
+POINT_CLASSES = {"truth": "labelled points", "hit": "predicted points"}
+"""The same for points."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Choice:
 
 
 def worst_pictures(mistakes: Mistakes, most: int) -> list[Choice]:
-    """At most ``most`` pictures: half by faces missed, half by the score of their best false box; none twice."""
+    """At most ``most`` pictures: half by faces missed, half by their best false box's score; none twice."""
     missed, false = mistakes.missed_by_image, mistakes.false_by_image
     by_missed = [int(i) for i in np.lexsort((-false, -missed)) if missed[i]][: (most + 1) // 2]
     chosen = [Choice(i, "many faces missed") for i in by_missed]
@@ -68,9 +73,10 @@ def draw_mistakes(mistakes: Mistakes, choice: Choice, path: Path) -> str:
         "missed": labels.boxes[counts & ~found],
         "false": mistakes.boxes[false],
     }
+    missed, boxes = int((counts & ~found).sum()), int(false.sum())
     caption = (
-        f"{mistakes.names[i]}: {int((counts & ~found).sum())} of {int(counts.sum())} faces missed, "
-        f"{int(false.sum())} false boxes ({choice.reason})"
+        f"{mistakes.names[i]}: {missed} of {int(counts.sum())} faces missed, "
+        f"{boxes} false box{'' if boxes == 1 else 'es'} ({choice.reason})"
     )
     return picture(images.read(path), caption, layers, texts=(mistakes.boxes[false], mistakes.scores[false]))
 
@@ -83,29 +89,56 @@ def picture(
     texts: tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]] | None = None,
     points: Mapping[str, npt.NDArray[np.floating]] | None = None,
 ) -> str:
-    """A ``<figure>``: the photograph, boxes (n, 4) and points (n, 2) of each CSS class, scores beside boxes."""
+    """A ``<figure>``: the photograph, boxes (n, 4) and points (n, 2) of each CSS class, scores at boxes."""
     height, width = image.shape[:2]
     unit = max(width, height) / LONG_SIDE
     parts = [f'<image width="{width}" height="{height}" href="{data_uri(image)}"/>']
     for name, boxes in layers.items():
         parts += _twice(name, _box_path(boxes))
     for name, dots in (points or {}).items():
-        parts += _twice(name, _point_path(dots, 4 * unit))
+        parts += _twice(name, _point_path(dots, 8 * unit))
     if texts is not None and len(texts[0]) <= _LABELLED_BOXES:
         for (x, y, *_), score in zip(texts[0].tolist(), texts[1].tolist(), strict=True):
-            place = f'x="{max(x, 0):.1f}" y="{max(y - 4 * unit, 13 * unit):.1f}"'
-            style = f'style="font-size:{13 * unit:.1f}px;stroke-width:{3 * unit:.1f}"'
+            place = f'x="{max(x, 0):.1f}" y="{max(y - 4 * unit, 20 * unit):.1f}"'
+            style = f'style="font-size:{20 * unit:.1f}px;stroke-width:{4 * unit:.1f}"'
             parts.append(f'<text class="score" {place} {style}>{score:.2f}</text>')
     drawing = f'<svg viewBox="0 0 {width} {height}" role="img">{"".join(parts)}</svg>'
-    return f'<figure class="picture">{drawing}<figcaption>{html.escape(caption)}</figcaption></figure>'
+    dense = " dense" if sum(map(len, layers.values())) > _DENSE else ""
+    return f'<figure class="picture{dense}">{drawing}<figcaption>{html.escape(caption)}</figcaption></figure>'
 
 
-def picture_legend(classes: Iterable[str] = CLASSES, texts: Mapping[str, str] = CLASSES) -> str:
-    """The legend of the boxes' colours."""
+def draw_face(mistakes: LandmarkMistakes, face: int, paths: Mapping[str, Path]) -> str:
+    """A ``<figure>`` of one face, cut out with some surroundings, with labelled and predicted points.
+
+    Raises:
+        ImageError: the picture cannot be read.
+    """
+    truth, error = mistakes.truth, mistakes.errors[face]
+    name = truth.images[truth.image[face]]
+    image = images.read(paths[name])
+    labelled, found = truth.points[face], mistakes.points[face]
+    corners = np.concatenate([labelled, truth.boxes[face].reshape(2, 2)])
+    corners = np.concatenate([corners, found[np.isfinite(found).all(axis=1)]])
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    room = 0.25 * (high - low).max()
+    left, top = np.maximum(np.floor(low - room), 0).astype(int)
+    right, bottom = np.minimum(np.ceil(high + room), image.shape[1::-1]).astype(int)
+    cut = image[top:bottom, left:right]
+    if not cut.size:  # labels beside the picture
+        cut, left, top = image, 0, 0
+    points = {"truth": labelled - (left, top), "hit": found - (left, top)}
+    text = f"{name}: " + (f"NME {error:.3f}" if np.isfinite(error) else "not found")
+    return picture(cut, text, {}, points=points)
+
+
+def picture_legend(classes: Mapping[str, str]) -> str:
+    """The legend of the boxes' or points' colours."""
     entries = []
-    for name in classes:
-        swatch = f'<svg viewBox="0 0 22 14"><rect class="box {name}" x="3" y="2" width="16" height="10"/></svg>'
-        entries.append(f"<li>{swatch}{html.escape(texts[name])}</li>")
+    for name, text in classes.items():
+        swatch = (
+            f'<svg viewBox="0 0 22 14"><rect class="box {name}" x="3" y="2" width="16" height="10"/></svg>'
+        )
+        entries.append(f"<li>{swatch}{html.escape(text)}</li>")
     return f'<ul class="legend">{"".join(entries)}</ul>'
 
 

@@ -13,8 +13,6 @@ FloatArray = npt.NDArray[np.float64]
 SERIES = 8
 """Colours that the page defines, ``--s0`` to ``--s7``; further lines are dashed in the same colours."""
 
-_WIDTH, _HEIGHT = 520.0, 360.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 54.0, 14.0, 12.0, 48.0
 _DASHES = ("", "7 4", "2 3", "9 3 2 3")
 
 
@@ -45,6 +43,30 @@ class Bars:
 
 
 @dataclass(frozen=True)
+class Canvas:
+    """``width`` × ``height`` pixels with room for axis numbers and titles on the left and below."""
+
+    width: float
+    height: float
+    left: float = 52.0
+    top: float = 10.0
+
+    @property
+    def right(self) -> float:
+        """Right border of the plot."""
+        return self.width - 14.0
+
+    @property
+    def bottom(self) -> float:
+        """Lower border of the plot."""
+        return self.height - 46.0
+
+
+_LINES = Canvas(390, 300)
+_BARS = Canvas(520, 360)
+
+
+@dataclass(frozen=True)
 class Axis:
     """One axis: values ``low`` to ``high`` on pixels ``start`` to ``end``, linear or logarithmic."""
 
@@ -65,9 +87,9 @@ class Axis:
         """About six round numbers; on a logarithmic axis the powers of ten, and 2 and 5 between if few."""
         if self.log:
             first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
-            step = max(1, math.ceil((last - first) / 8))
+            stride = max(1, math.ceil((last - first) / 8))
             factors = (1, 2, 5) if last - first <= 2 else (1,)
-            values = [factor * 10.0**power for power in range(first, last + 1, step) for factor in factors]
+            values = [factor * 10.0**power for power in range(first, last + 1, stride) for factor in factors]
         else:
             step = round_step((self.high - self.low) / 5)
             first = math.ceil(self.low / step - 1e-9)
@@ -93,75 +115,78 @@ def line_chart(title: str, lines: Sequence[Line], x_label: str, y_label: str) ->
         return f'<figure class="chart"><p>{html.escape(title)}: no points to draw.</p></figure>'
     x_axis = _x_axis(np.concatenate([line.x for line in lines]), log="false" in x_label.lower())
     y_axis = _y_axis(np.concatenate([line.y for line in lines]))
-    parts = [*_frame(y_axis, y_label), *_x_ticks(x_axis, x_label)]
+    parts = [*_frame(_LINES, y_axis, y_label), *_x_ticks(_LINES, x_axis)]
+    parts.append(_x_title(_LINES, x_label + (" (log)" if x_axis.log else "")))
     parts += [_path(line, x_axis, y_axis) for line in lines]
-    entries = [_legend_entry(line.label, line.series) for line in lines]
-    return _figure(title, parts, entries)
+    return _figure(_LINES, title, parts, [_legend_entry(line.label, line.series) for line in lines])
 
 
-def bar_chart(title: str, groups: Sequence[str], rows: Sequence[Bars], y_label: str) -> str:
+def bar_chart(title: str, groups: Sequence[str], rows: Sequence[Bars], x_label: str, y_label: str) -> str:
     """A ``<figure>`` with one group of bars for each of ``groups``, one bar a row in each."""
-    y_axis = Axis(0.0, 1.0, _HEIGHT - _BOTTOM, _TOP)
-    step = (_WIDTH - _LEFT - _RIGHT) / max(len(groups), 1)
+    y_axis = Axis(0.0, 1.0, _BARS.bottom, _BARS.top)
+    step = (_BARS.right - _BARS.left) / max(len(groups), 1)
     width = step * 0.76 / max(len(rows), 1)
-    parts = _frame(y_axis, y_label)
+    parts = [*_frame(_BARS, y_axis, y_label), _x_title(_BARS, x_label)]
     for g, group in enumerate(groups):
-        left = _LEFT + g * step
-        parts.append(_text(left + step / 2, _HEIGHT - _BOTTOM + 16, group, "middle"))
+        left = _BARS.left + g * step
+        parts.append(_text(left + step / 2, _BARS.bottom + 16, group, "middle"))
         for r, row in enumerate(rows):
-            x = left + step * 0.12 + r * width
-            tip = f"{row.label}, {group}: {row.values[g]:.3f}, at any score {row.limits[g]:.3f}"
-            for value, faint in ((row.limits[g], ' class="faint"'), (row.values[g], "")):
-                y = float(y_axis.place(np.array([value]))[0])
-                parts.append(
-                    f'<rect{faint} x="{x:.1f}" y="{y:.1f}" width="{max(width - 1.5, 1):.1f}" '
-                    f'height="{y_axis.start - y:.1f}" style="fill:{_colour(row.series)}">'
-                    f"<title>{html.escape(tip)}</title></rect>"
-                )
-    return _figure(title, parts, [_legend_entry(row.label, row.series) for row in rows])
+            parts.append(_bar(row, g, group, left + step * 0.12 + r * width, width, y_axis))
+    return _figure(_BARS, title, parts, [_legend_entry(row.label, row.series) for row in rows])
+
+
+def _bar(row: Bars, g: int, group: str, x: float, width: float, y_axis: Axis) -> str:
+    tip = f"{row.label}, {group}: {row.values[g]:.3f}, at any score {row.limits[g]:.3f}"
+    drawn = []
+    for value, kind in ((row.limits[g], "faint"), (row.values[g], "full")):
+        y = float(y_axis.place(np.array([value]))[0])
+        place = f'x="{x:.1f}" y="{y:.1f}" width="{max(width - 1.5, 1):.1f}" height="{y_axis.start - y:.1f}"'
+        drawn.append(f'<rect class="{kind}" {place} style="fill:{_colour(row.series)}"/>')
+    return f"<g><title>{html.escape(tip)}</title>{''.join(drawn)}</g>"
 
 
 def _x_axis(values: FloatArray, *, log: bool) -> Axis:
-    start, end = _LEFT, _WIDTH - _RIGHT
     positive = values[values > 0]
     if log and len(positive):
         low = 10.0 ** math.floor(math.log10(float(positive.min())) + 1e-9)
         high = float(positive.max())
-        return Axis(low, high if high > low else low * 10, start, end, log=True)
+        return Axis(low, high if high > low else low * 10, _LINES.left, _LINES.right, log=True)
     high = float(values.max())
-    return Axis(0.0, 1.0 if 0.5 < high <= 1 else max(high, 1e-6), start, end)
+    return Axis(0.0, 1.0 if 0.5 < high <= 1 else max(high, 1e-6), _LINES.left, _LINES.right)
 
 
 def _y_axis(values: FloatArray) -> Axis:
     low, high = min(0.0, float(values.min())), float(values.max())
-    return Axis(low, 1.0 if high <= 1 else high, _HEIGHT - _BOTTOM, _TOP)
+    return Axis(low, 1.0 if high <= 1 else high, _LINES.bottom, _LINES.top)
 
 
-def _frame(y_axis: Axis, label: str) -> list[str]:
-    """Horizontal grid lines, their numbers, and the axis title."""
-    parts = []
+def _frame(canvas: Canvas, y_axis: Axis, label: str) -> list[str]:
+    """Horizontal grid lines, their numbers, the axis and its title."""
+    parts, right = [], canvas.right
     for value in y_axis.ticks():
         y = float(y_axis.place(np.array([value]))[0])
-        parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(_text(_LEFT - 7, y + 4, _number(value), "end"))
-    middle = (_TOP + _HEIGHT - _BOTTOM) / 2
-    turned = f'transform="rotate(-90 14 {middle:.1f})"'
-    parts.append(f'<text class="title" x="14" y="{middle:.1f}" text-anchor="middle" {turned}>{html.escape(label)}</text>')
-    bottom = _HEIGHT - _BOTTOM
-    parts.append(f'<line class="axis" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{bottom}" y2="{bottom}"/>')
+        parts.append(f'<line class="grid" x1="{canvas.left:g}" x2="{right:g}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(_text(canvas.left - 7, y + 4, _number(value), "end"))
+    middle, bottom = (canvas.top + canvas.bottom) / 2, canvas.bottom
+    place = f'x="13" y="{middle:.1f}" text-anchor="middle" transform="rotate(-90 13 {middle:.1f})"'
+    parts.append(f'<text class="title" {place}>{html.escape(label)}</text>')
+    parts.append(f'<line class="axis" x1="{canvas.left:g}" x2="{right:g}" y1="{bottom:g}" y2="{bottom:g}"/>')
     return parts
 
 
-def _x_ticks(axis: Axis, label: str) -> list[str]:
-    bottom, parts = _HEIGHT - _BOTTOM, []
+def _x_ticks(canvas: Canvas, axis: Axis) -> list[str]:
+    top, bottom, parts = canvas.top, canvas.bottom, []
     for value in axis.ticks():
         x = float(axis.place(np.array([value]))[0])
-        parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{bottom}"/>')
+        parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{top:g}" y2="{bottom:g}"/>')
         parts.append(_text(x, bottom + 16, _number(value), "middle"))
-    middle = (_LEFT + _WIDTH - _RIGHT) / 2
-    text = html.escape(label + (" (log)" if axis.log else ""))
-    parts.append(f'<text class="title" x="{middle:.1f}" y="{_HEIGHT - 8}" text-anchor="middle">{text}</text>')
     return parts
+
+
+def _x_title(canvas: Canvas, label: str) -> str:
+    middle = (canvas.left + canvas.right) / 2
+    place = f'x="{middle:.1f}" y="{canvas.height - 8:g}" text-anchor="middle"'
+    return f'<text class="title" {place}>{html.escape(label)}</text>'
 
 
 def _path(line: Line, x_axis: Axis, y_axis: Axis) -> str:
@@ -177,10 +202,10 @@ def _path(line: Line, x_axis: Axis, y_axis: Axis) -> str:
     return f'<polyline class="line" points="{drawn}" style="{style}">{title}</polyline>'
 
 
-def _figure(title: str, parts: Sequence[str], legend: Sequence[str]) -> str:
+def _figure(canvas: Canvas, title: str, parts: Sequence[str], legend: Sequence[str]) -> str:
     heading = f"<figcaption>{html.escape(title)}</figcaption>" if title else ""
     drawing = (
-        f'<svg viewBox="0 0 {_WIDTH:g} {_HEIGHT:g}" role="img" aria-label="{html.escape(title)}">'
+        f'<svg viewBox="0 0 {canvas.width:g} {canvas.height:g}" role="img" aria-label="{html.escape(title)}">'
         f"{''.join(parts)}</svg>"
     )
     return f'<figure class="chart">{heading}{drawing}<ul class="legend">{"".join(legend)}</ul></figure>'
@@ -199,7 +224,8 @@ def _text(x: float, y: float, text: str, anchor: str) -> str:
 
 def _number(value: float) -> str:
     if value and not 1e-3 <= abs(value) < 1e5:
-        return f"1e{math.log10(abs(value)):.0f}" if value > 0 and math.log10(value) % 1 == 0 else f"{value:.0e}"
+        digits, power = f"{value:.0e}".split("e")
+        return f"{digits}e{int(power)}"
     return f"{value:,.10g}" if abs(value) >= 1000 else f"{value:.4g}"
 
 

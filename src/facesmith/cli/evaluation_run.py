@@ -1,0 +1,211 @@
+"""What all of ``facesmith evaluate``'s protocols share: the flags, and the way from a task to figures."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import tyro
+
+from facesmith import files
+from facesmith.errors import ConfigError
+from facesmith.evaluation.augmentation import Augmentation
+from facesmith.evaluation.landmark_mistakes import find_landmark_mistakes
+from facesmith.evaluation.landmarks import Truth as LandmarkTruth
+from facesmith.evaluation.mistakes import find_mistakes
+from facesmith.evaluation.predict import Settings, find_pictures, predict
+from facesmith.evaluation.predictions import align, restrict
+from facesmith.evaluation.report import BoxEvidence, Evidence, LandmarkEvidence, write_report
+from facesmith.evaluation.result import Provenance, Result
+from facesmith.evaluation.saved import provenance_of, save
+from facesmith.evaluation.table import terminal_table
+from facesmith.evaluation.tasks import Task, as_faces
+from facesmith.faces import Faces
+from facesmith.runtime import EVALUATION_THRESHOLD, Detector, load
+
+
+@dataclass(frozen=True)
+class Output:
+    """What is written besides the table."""
+
+    json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Write figures, curves and provenance to this file."""
+
+    report: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Write PROTOCOL.html into this folder: curves, mistakes by kind and the worst pictures."""
+
+
+NOTHING_WRITTEN = Output()
+
+
+@dataclass(frozen=True)
+class Common:
+    """Which detectors are judged, how they run, and what is written."""
+
+    model: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME-OR-FILE")] = ()
+    """Models: names that `facesmith models` lists, or .onnx or .safetensors files; without any and without
+    --predictions the default one."""
+
+    predictions: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="PATH")] = ()
+    """Prediction files of any detectors: a folder in WIDER FACE's layout, an FDDB text file, COCO JSON or the
+    JSON lines of `facesmith detect --jsonl`. They are judged as they are."""
+
+    images: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder of the benchmark's images. Where it holds some of them only, these are judged: a SUBSET. Models
+    need it; with predictions alone it is for the report."""
+
+    size: Annotated[str | None, tyro.conf.arg(metavar="RULE")] = None
+    """At which size a model sees an image: original (the default), vga (long side 640), N (long side N),
+    short:1600 (long side at most 2150), short:N:M or auto."""
+
+    augment: Literal["none", "flip", "pyramid"] = "none"
+    """Test-time augmentation: flip, or pyramid (short sides 500, 800, 1100, 1400, 1700, each also flipped);
+    both merge by box voting."""
+
+    threshold: float = EVALUATION_THRESHOLD
+    """Lowest score that a model's face needs."""
+
+    nms: float = 0.4
+    """IoU above which NMS drops a face, or from which box voting merges."""
+
+    threads: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """CPU threads; without it, as many as this process may use."""
+
+    device: str = "cpu"
+    """cpu, cuda or cuda:N. Nothing falls back: what is not there is an error."""
+
+    save_predictions: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Save all predictions into this folder, with a record of where they come from."""
+
+    save_format: Literal["wider", "fddb", "coco", "jsonl"] | None = None
+    """Format of saved predictions; without it the protocol's own, else JSON lines."""
+
+    output: tyro.conf.OmitArgPrefixes[Output] = NOTHING_WRITTEN
+
+    def settings(self) -> Settings:
+        """How models look for faces."""
+        return Settings(Augmentation.parse(self.augment, self.size), self.threshold, self.nms)
+
+
+DEFAULTS = Common()
+
+
+class Judged(NamedTuple):
+    """Predictions to be judged, and where they come from."""
+
+    predictions: Mapping[str, Any]
+    provenance: Provenance
+
+
+def evaluate(common: Common, task: Task[Any]) -> int:
+    """Judge all detectors of the command line by ``task``; print, write; the exit code."""
+    settings = _checked(common, task)
+    pictures = {} if common.images is None else find_pictures(common.images, task.images)
+    wants_model = bool(common.model) or not common.predictions
+    detectors = [
+        load(name, device=common.device, threads=common.threads)
+        for name in (common.model or (None,) if wants_model else ())
+    ]
+    read = [Judged(task.read(path), provenance_of(path)) for path in common.predictions]
+    _check_known(read, task)
+    task = task.subset(pictures or _covered(read, task))
+    read = [one._replace(predictions=_only(one.predictions, task.images)) for one in read]
+    judged = _renamed([*(_detected(detector, pictures, settings) for detector in detectors), *read])
+    if common.save_predictions is not None:
+        for one in judged:
+            save(
+                one.predictions,
+                common.save_predictions,
+                common.save_format or task.save_format,
+                one.provenance,
+            )
+    results = [task.evaluate(one.predictions, task.truth, one.provenance) for one in judged]
+    evidence = None if common.output.report is None else _evidence(judged, task, pictures)
+    return publish(results, common.output, evidence)
+
+
+def publish(results: Sequence[Result], output: Output, evidence: Evidence | None = None) -> int:
+    """Print the table, write what was asked for; the exit code."""
+    print(terminal_table(results))
+    if output.json is not None:
+        document = {"results": [result.to_dict() for result in results]}
+        files.write_text(output.json, json.dumps(document, indent=1) + "\n")
+    if output.report is not None:
+        print(f"report: {write_report(output.report, results, evidence)}")
+    return 0
+
+
+def _checked(common: Common, task: Task[Any]) -> Settings:
+    """The settings, if the flags fit together."""
+    settings = common.settings()
+    uses_model = bool(common.model) or not common.predictions
+    if uses_model and not task.from_detector:
+        raise ConfigError(
+            "detectors here give five landmarks; for this protocol give --predictions, files of points"
+        )
+    if uses_model and common.images is None:
+        raise ConfigError("--images DIR is needed to run a model; or judge files with --predictions PATH")
+    if not uses_model and settings != Settings():
+        raise ConfigError(
+            "--size, --augment, --threshold and --nms are for models; predictions are judged as they are"
+        )
+    if common.save_format is not None and common.save_predictions is None:
+        raise ConfigError("--save-format needs --save-predictions DIR")
+    if common.save_predictions is not None and not task.from_detector:
+        raise ConfigError("--save-predictions saves boxes; this protocol has none")
+    return settings
+
+
+def _check_known(read: Sequence[Judged], task: Task[Any]) -> None:
+    """Raise what ``align`` raises if predictions are for images that the protocol does not have."""
+    for one in read:
+        keys = {key: key for key in one.predictions}
+        if len(restrict(keys, task.known)) != len(keys):
+            align(keys, task.known)
+
+
+def _covered(read: Sequence[Judged], task: Task[Any]) -> list[str]:
+    """The protocol's images that any of the predictions are for."""
+    found = set[str]().union(*(restrict({k: k for k in one.predictions}, task.images) for one in read))
+    return [name for name in task.images if name in found]
+
+
+def _only(predictions: Mapping[str, Any], names: Sequence[str]) -> Mapping[str, Any]:
+    return restrict(predictions, names) if len(predictions) != len(names) else predictions
+
+
+def _detected(detector: Detector, pictures: Mapping[str, Path], settings: Settings) -> Judged:
+    found: dict[str, Faces] = {one.name: one.faces for one in predict(detector, pictures, settings)}
+    return Judged(found, settings.provenance(detector))
+
+
+def _renamed(judged: Sequence[Judged]) -> list[Judged]:
+    """Detectors of the same name get the beginning of their checksums behind it."""
+    times = Counter(one.provenance.detector for one in judged)
+    named = []
+    for one in judged:
+        name = one.provenance.detector
+        if times[name] > 1:
+            name = (
+                f"{name} {(one.provenance.settings.get('predictions') or one.provenance.checksum or '')[:8]}"
+            )
+        named.append(one._replace(provenance=replace(one.provenance, detector=name)))
+    names = [one.provenance.detector for one in named]
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise ConfigError(f"{twice[0]} was given twice")
+    return named
+
+
+def _evidence(judged: Sequence[Judged], task: Task[Any], pictures: Mapping[str, Path]) -> Evidence | None:
+    if isinstance(task.truth, LandmarkTruth):
+        return LandmarkEvidence([find_landmark_mistakes(o.predictions, task.truth) for o in judged], pictures)
+    if task.labels is None:
+        return None
+    labels = task.labels(task.truth)
+    mistakes = []
+    for one in judged:
+        faces = dict(zip(labels, align(as_faces(one.predictions), list(labels)), strict=True))
+        mistakes.append(find_mistakes(faces, labels))
+    return BoxEvidence(mistakes, task.levels, pictures)

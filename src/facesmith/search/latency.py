@@ -1,0 +1,211 @@
+"""Latency budgets: a detector's time on the real runtime, predicted from a table of measured parts.
+
+A part is the first sub-layer of a stage, or a later one, at its resolution. Each is measured once in
+onnxruntime as a graph of its own and kept in a file; a detector's latency is predicted as the sum of its
+parts, plus neck and head.
+"""
+
+import json
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from facesmith.detectors.damofd.config import Backbone, DamoFDConfig, Stage
+from facesmith.errors import ConfigError, DeviceError
+from facesmith.search.budgets import half, stage_size, total
+from facesmith.search.graphs import neck_and_head_graph, stage_graph
+
+WARM_UP = 2
+LEAST_RUNS = 5
+SECONDS = 0.03
+"""A graph is run ``WARM_UP`` times unmeasured, then at least ``LEAST_RUNS`` times and for ``SECONDS``; the
+fastest run counts, as whatever else the machine does can only slow a run down."""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where latency is measured.
+
+    Attributes:
+        device: ``"cpu"`` or ``"cuda"``.
+        threads: that share one picture's work.
+
+    Raises:
+        ConfigError: no thread. DeviceError: no such device.
+    """
+
+    device: str = "cpu"
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        if self.threads < 1:
+            raise ConfigError(f"threads must be 1 or more, not {self.threads}")
+        if self.device not in _PROVIDERS:
+            raise DeviceError(
+                f"latency can be measured on {' and '.join(_PROVIDERS)}, not on {self.device!r}"
+            )
+
+    def identity(self) -> dict[str, Any]:
+        """What a measurement is valid for."""
+        import onnxruntime
+
+        return asdict(self) | {"onnxruntime": onnxruntime.__version__, "processor": _processor()}
+
+    def measure(self, model: bytes) -> float:
+        """Milliseconds that the ONNX graph ``model`` takes, on random float32 inputs.
+
+        On one CPU thread this is the thread's own CPU time, which other processes disturb least.
+
+        Raises:
+            DeviceError: onnxruntime cannot use the device.
+        """
+        import onnxruntime as ort  # 0.1 s
+
+        provider = _PROVIDERS[self.device]
+        if provider not in ort.get_available_providers():
+            found = ", ".join(ort.get_available_providers())
+            raise DeviceError(f"{self.device} was asked for, but this onnxruntime has only {found}")
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        session = ort.InferenceSession(model, options, providers=[provider])
+        if session.get_providers()[0] != provider:
+            raise DeviceError(
+                f"{self.device} was asked for, but onnxruntime runs on {session.get_providers()[0]}"
+            )
+        binding = session.io_binding()
+        for tensor in session.get_inputs():
+            values = np.random.default_rng(0).standard_normal(tensor.shape, np.float32)
+            binding.bind_ortvalue_input(tensor.name, ort.OrtValue.ortvalue_from_numpy(values, self.device, 0))
+        for tensor in session.get_outputs():
+            binding.bind_output(tensor.name, self.device)
+
+        def run() -> None:
+            session.run_with_iobinding(binding)
+            binding.synchronize_outputs()
+
+        alone = self.device == "cpu" and self.threads == 1
+        return 1000 * _fastest(run, time.thread_time if alone else time.perf_counter)
+
+
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+def _fastest(run: Callable[[], None], clock: Callable[[], float]) -> float:
+    for _ in range(WARM_UP):
+        run()
+    best, spent, runs = float("inf"), 0.0, 0
+    while runs < LEAST_RUNS or spent < SECONDS:
+        start = clock()
+        run()
+        took = clock() - start
+        best, spent, runs = min(best, took), spent + took, runs + 1
+    return best
+
+
+def _processor() -> str:
+    """The CPU's name where Linux tells, else what Python knows."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+class Latency:
+    """Milliseconds of a whole detector at one input size, as a sum over stages; parts are measured when
+    first met.
+
+    Args:
+        config: gives neck and head; they are measured on its own backbone's taps.
+        size: height and width of the input, pixels.
+        runtime: where to measure.
+        table: file of the measured parts, made if missing, appended to as parts are measured; None: memory
+        only.
+
+    Raises:
+        ConfigError: ``table`` was measured elsewhere, or is no such table.
+    """
+
+    def __init__(
+        self, config: DamoFDConfig, size: tuple[int, int], runtime: Runtime, table: Path | None = None
+    ) -> None:
+        self.config = config
+        self.size = size
+        self.runtime = runtime
+        self._known: dict[str, float] = {}
+        self._file: IO[str] | None = None
+        if table is not None:
+            self._open(table)
+
+    @property
+    def constant(self) -> float:
+        """Neck and head."""
+        config = self.config
+        numbers = config.neck_channels, config.head_convs, config.head_channels, config.head_groups
+        flags = config.head_depthwise, config.landmarks
+        key = f"head({','.join(str(int(n)) for n in (*numbers, *flags, *config.net.taps))}){_at(self.size)}"
+        return self._time(key, lambda: neck_and_head_graph(config, self.size))
+
+    def stage(self, index: int, stage: Stage) -> float:
+        """One stage: its first sub-layer, and as many of the later kind as it has."""
+        outside = stage_size(index, self.size)
+        first = replace(stage, layers=1)
+        milliseconds = self._time(f"{first}{_at(outside)}", lambda: stage_graph(first, outside))
+        if stage.layers == 1:
+            return milliseconds
+        inside = half(outside)
+        later = replace(first, in_channels=stage.out_channels, stride=1)
+        each = self._time(f"+{later}{_at(inside)}", lambda: stage_graph(later, inside, later=True))
+        return milliseconds + (stage.layers - 1) * each
+
+    def __call__(self, backbone: Backbone) -> float:
+        return total(self, backbone)
+
+    def __len__(self) -> int:
+        """How many parts have been measured."""
+        return len(self._known)
+
+    def _time(self, key: str, graph: Callable[[], bytes]) -> float:
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = round(self.runtime.measure(graph()), 6)
+            if self._file is not None:
+                self._file.write(f"{key}\t{known}\n")
+                self._file.flush()
+        return known
+
+    def _open(self, table: Path) -> None:
+        """Read what an earlier search measured; a last line that it could not finish is dropped."""
+        head = "# milliseconds of parts\t" + json.dumps(self.runtime.identity(), sort_keys=True) + "\n"
+        table.parent.mkdir(parents=True, exist_ok=True)
+        text = table.read_text(encoding="utf-8") if table.exists() else ""
+        text = text[: text.rfind("\n") + 1]
+        if text and not text.startswith(head):
+            raise ConfigError(
+                f"{table}: not measured on this runtime: it begins {text[:160]!r}, here that would be "
+                f"{head!r}; use another folder, or delete it"
+            )
+        for number, line in enumerate(text.splitlines()[1:], 2):
+            key, _, milliseconds = line.partition("\t")
+            try:
+                self._known[key] = float(milliseconds)
+            except ValueError:
+                raise ConfigError(f"{table}:{number}: expected a part and its time, got {line!r}") from None
+        self._file = table.open("r+" if table.exists() else "w", encoding="utf-8")
+        self._file.seek(len(text.encode()))
+        self._file.truncate()
+        if not text:
+            self._file.write(head)
+            self._file.flush()
+
+
+def _at(size: tuple[int, int]) -> str:
+    return f"@{size[0]}x{size[1]}"
