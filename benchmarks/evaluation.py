@@ -126,7 +126,7 @@ def made_up_widerface(
     rng: np.random.Generator, images: int, predictions: int
 ) -> tuple[widerface.Truth, dict[str, Faces]]:
     """Crowds by a log-normal law; half of the predictions lie about faces, the rest anywhere."""
-    counts = np.minimum(np.ceil(rng.lognormal(1.1, 1.55, images)), 1900).astype(np.int64)
+    counts = np.minimum(np.ceil(rng.lognormal(1.33, 1.55, images)), 1900).astype(np.int64)
     corners, edges = rng.uniform(0, 950, (counts.sum(), 2)), rng.lognormal(3, 0.8, (counts.sum(), 1))
     edges = np.round(edges * np.array([1, 1.2]))
     boxes = np.concatenate((np.round(corners), np.round(corners) + edges), axis=1).astype(np.float32)
@@ -162,7 +162,8 @@ def made_up_fddb(
     sizes = np.tile([450, 300], (images, 1))
     names = tuple(f"2002/made_up/img_{i}" for i in range(images))
     faces, rectangles, ellipses = list[fddb.Ellipses](), dict[str, Faces](), dict[str, fddb.Ellipses]()
-    for name in names:
+    scores = rng.permutation(images * detections).reshape(images, detections) / (images * detections)
+    for name, own_scores in zip(names, scores, strict=True):
         n = min(int(rng.geometric(0.55)), 8)
         minor = rng.uniform(15, 60, n)
         shapes = np.column_stack(
@@ -175,7 +176,7 @@ def made_up_fddb(
         far = rng.random(detections) < 0.6
         near[far, 3:] = rng.uniform((0, 0), (450, 300), (int(far.sum()), 2))
         near[:, :2] = np.maximum(near[:, :2], 1)
-        found = fddb.Ellipses(near, rng.permutation(detections * images)[:detections] / (detections * images))
+        found = fddb.Ellipses(near, own_scores)
         ellipses[name], rectangles[name] = found, Faces(np.round(found.boxes()), found.scores)
     folds = np.arange(images) * 10 // max(images, 1) + 1
     return fddb.Truth(names, tuple(faces), sizes, folds), rectangles, ellipses

@@ -23,8 +23,8 @@ def from_json(kind: type[T], values: Mapping[str, Any], *, where: str = "") -> T
     Lists become tuples where the field is one. A field of several kinds takes the first that fits.
 
     Raises:
-        ConfigError: an unknown field, one that is missing without a default, or a value of the wrong type; names
-            the field.
+        ConfigError: an unknown field, one that is missing without a default, or a value of the wrong type;
+            names the field.
     """
     assert dataclasses.is_dataclass(kind)
     if not isinstance(values, Mapping):
@@ -35,9 +35,8 @@ def from_json(kind: type[T], values: Mapping[str, Any], *, where: str = "") -> T
     missing = sorted(name for name, field in fields.items() if _required(field) and name not in values)
     for names, problem in ((unknown, "unknown"), (missing, "missing")):
         if names:
-            raise ConfigError(
-                f"{where or kind.__name__}: {problem} field {', '.join(names)}; there are {', '.join(sorted(fields))}"
-            )
+            listed, known = ", ".join(names), ", ".join(sorted(fields))
+            raise ConfigError(f"{where or kind.__name__}: {problem} field {listed}; there are {known}")
     inside = f"{where}." if where else ""
     return kind(**{name: _value(hints[name], value, inside + name) for name, value in values.items()})
 

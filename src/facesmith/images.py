@@ -78,7 +78,9 @@ def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> RGB:
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, Image.Image):
-        return _from_pillow(source, f"PIL image ({source.mode}, {source.width}x{source.height})", max_pixels)
+        name = f"PIL image ({source.mode}, {source.width}x{source.height})"
+        _check_size(source, name, max_pixels)
+        return _from_pillow(source, name)
     if isinstance(source, bytes | bytearray | memoryview):
         return _from_stream(io.BytesIO(source), "image bytes", max_pixels)
     if not isinstance(source, str | os.PathLike):
@@ -144,7 +146,7 @@ def _from_stream(stream: IO[bytes], name: str, max_pixels: int) -> RGB:
             return _upright(pixels, _orientation(picture))
         stream.seek(0)
         picture = _open(stream, name)
-    return _from_pillow(picture, name, max_pixels)
+    return _from_pillow(picture, name)
 
 
 def _open(stream: IO[bytes], name: str) -> ImageFile.ImageFile:
@@ -223,8 +225,7 @@ def _jpeg_has_end(data: bytes) -> bool:
     return end >= 0 and data.find(b"\xff\xda", end) < 0
 
 
-def _from_pillow(picture: Image.Image, name: str, max_pixels: int) -> RGB:
-    _check_size(picture, name, max_pixels)
+def _from_pillow(picture: Image.Image, name: str) -> RGB:
     try:
         picture.load()
         pixels = _pillow_pixels(picture, name)

@@ -253,7 +253,8 @@ def test_bad_annotations_name_file_and_annotation(
 
 def test_bad_files(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text("[1]")
-    for name in ("x.json", "missing.json"):
+    (tmp_path / "y.json").write_text('{"images": [], "annotations": [1]}')
+    for name in ("x.json", "y.json", "missing.json"):
         with pytest.raises(LabelError, match=name):
             coco.load_truth(tmp_path / name)
     twice = [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "a.png"}]

@@ -195,6 +195,19 @@ def test_refinement_mends_a_constant_offset() -> None:
     assert result.metrics["refined_sx"] == pytest.approx(1 / 1.3, abs=0.03)
 
 
+def test_five_rounds_see_four_refinements() -> None:
+    """Boxes 1.2 to 2.8 times too wide and high: every round shrinks them and finds some more."""
+    factors = np.linspace(1.2, 2.8, 40)
+    boxes = {f"{i:02}": [[-30.0 * f, -30 * f, 30 * f, 30 * f]] for i, f in enumerate(factors)}
+    truth = truth_of({name: [[-30, -30, 30, 30]] for name in boxes})
+    predictions = {name: faces(rows, [1 - i / 50]) for i, (name, rows) in enumerate(boxes.items())}
+    result = face_eval.evaluate(predictions, truth, provenance=PROVENANCE)
+    areas = [area for area, _ in slow_evaluation(predictions, truth)]
+    assert areas == sorted(set(areas)), "a case in which the number of rounds makes no difference"
+    assert result.metrics["AP"] == pytest.approx(areas[0], abs=1e-12)
+    assert result.metrics["AP_refined"] == pytest.approx(areas[4], abs=1e-12)
+
+
 def test_without_hits_refinement_changes_nothing() -> None:
     result = score(truth_of({"a": [[0, 0, 40, 40]]}), [[200, 0, 240, 40]], [1.0])
     assert result.metrics["AP_refined"] == 0.0

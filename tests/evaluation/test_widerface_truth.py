@@ -78,6 +78,11 @@ class TestReaders:
         (other / "wider_hard_val.mat").replace(tmp_path / "wider_hard_val.mat")
         with pytest.raises(LabelError, match=r"wider_hard_val.mat: lists other images"):
             widerface.load_truth(tmp_path)
+        write_lists(tmp_path, self.images, {"hard": [[3], [], []]})
+        with pytest.raises(
+            LabelError, match=r"wider_hard_val.mat: lists a face that wider_face_val.mat does not"
+        ):
+            widerface.load_truth(tmp_path)
         (tmp_path / "wider_hard_val.mat").unlink()
         with pytest.raises(LabelError, match=r"wider_hard_val.mat: cannot be read"):
             widerface.load_truth(tmp_path)

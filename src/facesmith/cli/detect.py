@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Annotated, NamedTuple
 
+import cv2
 import tyro
 
 from facesmith import geometry, images
@@ -45,7 +46,9 @@ class Detect:
     that cannot be read gives a warning on stderr, the others go on, and the exit code is 1.
     """
 
-    paths: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="PATH")]
+    paths: Annotated[
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="PATH [PATH ...]", help_behavior_hint="")
+    ]
     """Files, folders (all pictures in and below them), patterns in quotes, or - for a list on stdin."""
 
     json: bool = False
@@ -64,8 +67,7 @@ class Detect:
     """Lowest score of a face, 0 to 1."""
 
     size: str = "auto"
-    """At which size the network sees a picture: auto (long side 160 to 1280), original, N (long side N
-    pixels), or short:N. Larger finds smaller faces and takes longer."""
+    """The network's input: auto (long side 160 to 1280), original, N (long side) or short:N, in pixels."""
 
     model: Annotated[str | None, tyro.conf.arg(metavar="NAME-OR-FILE")] = None
     """A name that `facesmith models` lists, or an .onnx or .safetensors file."""
@@ -89,6 +91,7 @@ class Detect:
         def work(task: Task) -> Picture | ImageError:
             return self._detect(detector, task)
 
+        cv2.setNumThreads(1)  # pictures run side by side; OpenCV's own threads would come on top
         with contextlib.closing(ordered_map(work, self._tasks(), workers=detector.threads)) as pictures:
             return self._print(pictures)
 

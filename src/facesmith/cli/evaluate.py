@@ -1,4 +1,8 @@
-"""``facesmith evaluate PROTOCOL``: a detector's figures from a model or from prediction files."""
+"""``facesmith evaluate PROTOCOL``: a detector's figures from a model or from prediction files.
+
+Protocols of 19 or 68 points take files of points only: a JSON object a line and face,
+``{"image": NAME, "points": [[x, y], ...]}``.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,13 +122,11 @@ class Coco:
 
 @dataclass(frozen=True)
 class Aflw:
-    """AFLW-Full's test set: 19 points by the box's size.
-
-    Takes files of points, `{"image": NAME, "points": [[x, y], ...]}` a line and face.
-    """
+    """AFLW-Full's test set: 19 points by the box's size."""
 
     truth: TruthPath
-    """AFLWinfo_release.mat, or JSON lines with image, box, points, visible."""
+    """AFLWinfo_release.mat, or JSON lines with image, box, points, visible.
+    Predictions: JSON lines with image and points, one a face."""
 
     common: Shared = DEFAULTS
 
@@ -149,14 +151,11 @@ class AflwFive:
 
 @dataclass(frozen=True)
 class Aflw2000:
-    """AFLW2000-3D: 68 points in 2D by yaw, or with --dense all vertices in 3D.
-
-    Takes files of points, `{"image": NAME, "points": [[x, y], ...]}` a line and face; with --dense folders
-    of IMAGE.npy, (V, 3).
-    """
+    """AFLW2000-3D: 68 points in 2D by yaw, or with --dense all vertices in 3D."""
 
     truth: TruthPath
-    """Folder of the .mat files, or (68 points) JSON lines with image, points, yaw."""
+    """Folder of the .mat files, or (68 points) JSON lines with image, points, yaw.
+    Predictions: JSON lines with image and points; with --dense folders of IMAGE.npy, (V, 3)."""
 
     dense: bool = False
     """Judge all vertices in 3D, not 68 points."""
@@ -175,13 +174,11 @@ class Aflw2000:
 
 @dataclass(frozen=True)
 class W300:
-    """300W: 68 points by the outer eye corners' distance.
-
-    Takes files of points, `{"image": NAME, "points": [[x, y], ...]}` a line and face.
-    """
+    """300W: 68 points by the outer eye corners' distance."""
 
     truth: TruthPath
-    """Folder of .pts files, or JSON lines with image, points."""
+    """Folder of .pts files, or JSON lines with image, points.
+    Predictions: JSON lines with image and points, one a face."""
 
     common: Shared = DEFAULTS
 
@@ -220,13 +217,10 @@ class Frames:
 
 @dataclass(frozen=True)
 class Frames68:
-    """The 300 development frames: all 68 points, measured as in 300W.
-
-    Takes files of points, `{"image": NAME, "points": [[x, y], ...]}` a line and face.
-    """
+    """The 300 development frames: all 68 points, measured as in 300W."""
 
     truth: TruthPath
-    """As for frames."""
+    """As for frames. Predictions: JSON lines with image and points, one a face."""
 
     common: Shared = DEFAULTS
 

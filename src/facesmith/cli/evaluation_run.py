@@ -1,7 +1,6 @@
 """What all of ``facesmith evaluate``'s protocols share: the flags, and the way from a task to figures."""
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -182,20 +181,33 @@ def _detected(detector: Detector, pictures: Mapping[str, Path], settings: Settin
 
 
 def _renamed(judged: Sequence[Judged]) -> list[Judged]:
-    """Detectors of the same name get the beginning of their checksums behind it."""
-    times = Counter(one.provenance.detector for one in judged)
+    """Detectors of the same name get behind it in what they differ: size, augmentation, thresholds, checksum.
+
+    Raises:
+        ConfigError: they differ in nothing.
+    """
     named = []
     for one in judged:
         name = one.provenance.detector
-        if times[name] > 1:
-            name = (
-                f"{name} {(one.provenance.settings.get('predictions') or one.provenance.checksum or '')[:8]}"
-            )
+        alike = [other.provenance for other in judged if other.provenance.detector == name]
+        own, rest = _traits(one.provenance), [_traits(other) for other in alike]
+        differing = [trait for i, trait in enumerate(own) if len({traits[i] for traits in rest}) > 1]
+        if rest.count(own) > 1:
+            raise ConfigError(f"{name} was given twice with the same settings")
+        if differing:
+            name = f"{name} ({', '.join(differing)})"
         named.append(one._replace(provenance=replace(one.provenance, detector=name)))
-    names = [one.provenance.detector for one in named]
-    if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise ConfigError(f"{twice[0]} was given twice")
     return named
+
+
+def _traits(provenance: Provenance) -> list[str]:
+    return [
+        provenance.size_rule or "size unknown",
+        f"augmentation {provenance.augmentation or 'unknown'}",
+        f"score {provenance.score_threshold}",
+        f"NMS {provenance.nms}",
+        f"sha256 {(provenance.checksum or 'unknown')[:8]}",
+    ]
 
 
 def _evidence(judged: Sequence[Judged], task: Task[Any], pictures: Mapping[str, Path]) -> Evidence | None:

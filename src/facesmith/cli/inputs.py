@@ -17,8 +17,8 @@ class Input(NamedTuple):
 
     Attributes:
         path: the file, as the user would write it.
-        name: what is written about it keeps this name. For a picture of a folder its path within the folder; for
-            a file its path as written, or, where that is absolute or has ``..``, its last part.
+        name: what is written about it keeps this name. For a picture of a folder it is its path within the
+            folder; for a file its path as given, or, where that is absolute or has ``..``, its last part.
         problem: why there is nothing to read at ``path``, else ``None``.
     """
 

@@ -76,9 +76,7 @@ class Submit:
             f"lowest score {p.score_threshold:g}, NMS {p.nms:g}, sha256 {p.checksum}, facesmith {__version__}"
         )
         if self.benchmark == "widerface" and len(pictures) != WIDER_TEST_IMAGES:
-            print(
-                f"SUBSET: WIDER FACE's test set has {WIDER_TEST_IMAGES:,} images; its server wants all of them"
-            )
+            print(f"SUBSET: WIDER FACE's test set has {WIDER_TEST_IMAGES:,} images; its server wants all")
         return 0
 
     def _pictures(self) -> dict[str, Path]:

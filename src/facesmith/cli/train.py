@@ -7,15 +7,16 @@ from typing import Annotated
 import tyro
 
 from facesmith.errors import MissingExtraError
-from facesmith.runtime.cpus import chosen_threads
+from facesmith.runtime.cpus import available_cpus, chosen_threads
 
 try:
     import torch
 
-    from facesmith.data.sources import find_sources
+    from facesmith.data.sources import Source, find_sources
     from facesmith.detectors.retinaface.model import RetinaFace
     from facesmith.detectors.weights import load_weights, save_weights
-    from facesmith.training.loop import Process, TrainConfig, train
+    from facesmith.training.ddp import Process, local_processes
+    from facesmith.training.loop import TrainConfig, train
     from facesmith.training.recipes import Recipe, retinaface_mobilenet025, retinaface_mobilenet025_widerface
     from facesmith.training.validation import validator
 except ImportError as error:
@@ -24,13 +25,14 @@ except ImportError as error:
 
 @dataclass(frozen=True)
 class Run:
-    """Train a detector. Run the same command again to go on after an interruption; start it by torchrun to use
-    many processes. Writes checkpoint.pt, log.jsonl and, at the end, NAME.safetensors (`facesmith export` makes
-    ONNX of it)."""
+    """Train a detector. Run the same command again to go on after an interruption; start it by torchrun to
+    use many processes. Writes checkpoint.pt, log.jsonl and, at the end, NAME.safetensors (`facesmith export`
+    makes ONNX of it)."""
 
     recipe: tyro.conf.Suppress[Recipe]
     data: Path
-    """training photographs: NAME.txt label files beside their images and background/, or WIDER FACE as published"""
+    """training photographs: NAME.txt label files beside their images and background/, or WIDER FACE as
+    published"""
     train: TrainConfig
     out: Path | None = None
     """output folder; by default runs/NAME"""
@@ -39,35 +41,46 @@ class Run:
     cache: Path | None = None
     """folder in which decoded pixels are kept: faster epochs for about 3 bytes a pixel of disk"""
     val: tuple[Path, Path] | None = None
-    """ground truth (.mat lists or a label file) and image folder for AP during training (--train.evaluate-every)"""
+    """ground truth (.mat lists or a label file) and image folder for AP during training
+    (--train.evaluate-every)"""
     device: str = "cpu"
     """cpu or cuda"""
     threads: int | None = None
-    """CPU threads of this process; by default all that it may use"""
+    """CPU threads of each process; by default all that may be used, shared out among torchrun's processes"""
 
     def run(self) -> int:
         """Train from the start or from where the last run stopped."""
-        torch.set_num_threads(chosen_threads(self.threads))
+        process = Process.start(self.device)
+        try:
+            self._run_as(process)
+        finally:
+            process.end()
+        return 0
+
+    def _run_as(self, process: Process) -> None:
+        threads = chosen_threads(self.threads or max(available_cpus() // local_processes(), 1))
+        torch.set_num_threads(threads)
         torch.manual_seed(self.train.seed)
         name = self.recipe.name
         out = self.out or Path("runs") / name
-        out.mkdir(parents=True, exist_ok=True)
-        sources = find_sources(self.data)
-        if {source.config.name for source in sources} >= {config.name for config in self.recipe.sources}:
-            sources = find_sources(self.data, self.recipe.sources)
         model = RetinaFace(self.recipe.model)
         if self.init:
             load_weights(self.init, model)
         final = out / f"{name}.safetensors"
-        judge = None
-        if self.val:
-            judge = validator(*self.val, out=final, name=name, threads=chosen_threads(self.threads))
-        process = Process.start(self.device)
-        best = train(model, sources, self.train, out, process=process, cache=self.cache, evaluate=judge)
+        judge = validator(*self.val, out=final, name=name, threads=threads) if self.val else None
+        averaged = train(
+            model, self._sources(), self.train, out, process=process, cache=self.cache, evaluate=judge
+        )
         if process.rank == 0:
-            save_weights(final, best, name=name, steps=self.train.steps)
+            save_weights(final, averaged, name=name, steps=self.train.steps)
             print(f"{final}: {self.train.steps} steps")
-        return 0
+
+    def _sources(self) -> list[Source]:
+        """The recipe's sources in its shares where all of them are there, else every source by its size."""
+        found = find_sources(self.data)
+        if {source.config.name for source in found} >= {config.name for config in self.recipe.sources}:
+            return find_sources(self.data, self.recipe.sources)
+        return found
 
 
 def _run(recipe: Recipe) -> Run:

@@ -1,4 +1,4 @@
-"""Training augmentation: windows around faces, shrinking mosaics, flips, colour. All from one random generator."""
+"""Training augmentation: windows around faces, mosaics, flips, colour; from one random generator."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

@@ -1,7 +1,7 @@
 """Batches as a pure function of (seed, step): that makes resuming and many processes exact."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -33,11 +33,13 @@ class BatchConfig:
 
     images: int = 32
     sides: tuple[int, ...] = (320,)
-    augment: AugmentConfig = AugmentConfig()
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
         if not self.sides or min(self.images, *self.sides) < 1:
-            raise ConfigError(f"a batch needs images and sides of at least 1, not {self.images} and {self.sides}")
+            raise ConfigError(
+                f"a batch needs images and sides of at least 1, not {self.images} and {self.sides}"
+            )
 
     def count(self, side: int) -> int:
         """Images a step at ``side``, over all processes."""
@@ -69,8 +71,8 @@ class Batches(Dataset[tuple[Tensor, Targets]]):
         self.shares = shares / shares.sum()
         if smallest := [side for side in config.sides if config.count(side) < world]:
             raise ConfigError(
-                f"{world} processes, but only {config.count(smallest[0])} images a batch at side {smallest[0]}; "
-                "each process needs one at least"
+                f"{world} processes, but only {config.count(smallest[0])} images a batch at side "
+                f"{smallest[0]}; each process needs one at least"
             )
 
     def __getitem__(self, step: int) -> tuple[Tensor, Targets]:

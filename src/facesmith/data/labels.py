@@ -13,8 +13,9 @@ from facesmith.geometry import box_from_landmarks
 FloatArray = npt.NDArray[np.float32]
 
 WIDER_BOX_OF_LANDMARKS = (0.0, -0.115, 1.177, 1.496)
-"""(dx, dy, sx, sy): moves and scales the square of ``box_from_landmarks``, in shares of its side, to WIDER FACE's
-box style; medians over 11,108 faces of WIDER FACE train, by ``benchmarks/box_style.py`` (dx by symmetry)."""
+"""(dx, dy, sx, sy): moves and scales the square of ``box_from_landmarks``, in shares of its side, to WIDER
+FACE's box style; medians over 11,108 faces of WIDER FACE train, by ``benchmarks/box_style.py`` (dx by
+symmetry)."""
 
 
 class LabelledImage(NamedTuple):
@@ -34,11 +35,13 @@ def read_labels(path: str | Path) -> list[LabelledImage]:
     """Read a label file, recognising its layout by the first line.
 
     RetinaFace's: ``# relative/path`` and a line a face, ``x y w h``, optionally followed by five times
-    ``x y flag`` (left eye, right eye, nose, left mouth corner, right mouth corner; −1 −1: none) and a blur value.
-    A face with landmarks and the box −1 −1 −1 −1 gets its box from the landmarks, in WIDER FACE's style.
+    ``x y flag`` (left eye, right eye, nose, left mouth corner, right mouth corner; −1 −1: none) and a blur
+    value. A face with landmarks and the box −1 −1 −1 −1 gets its box from the landmarks, in WIDER FACE's
+    style.
 
     WIDER FACE's own: a line with the path, a line with the count, then ``x y w h blur expression illumination
-    invalid occlusion pose`` a face (one line of zeros where the count is 0). Faces marked invalid are ignored.
+    invalid occlusion pose`` a face (one line of zeros where the count is 0). Faces marked invalid are
+    ignored.
 
     Boxes without area are dropped (WIDER FACE has a few).
 
@@ -70,7 +73,8 @@ def _retinaface_blocks(path: Path, lines: list[str]) -> Iterator[tuple[str, Floa
             values = _numbers(path, number, line)
             if len(values) not in (4, 19, 20):
                 raise LabelError(
-                    f"{path}:{number}: {len(values)} numbers; expected x y w h, or these and five times x y flag"
+                    f"{path}:{number}: {len(values)} numbers; expected x y w h, or these and five times "
+                    "x y flag"
                 )
             row = np.full(15, np.nan, np.float32)
             row[:4] = values[:4]
@@ -102,7 +106,9 @@ def _wider_blocks(path: Path, lines: list[str]) -> Iterator[tuple[str, FloatArra
                 raise LabelError(f"{path}:{number}: the file ends within the {count} faces of {name}")
             values = _numbers(path, number, lines[number - 1])
             if len(values) not in (4, 10):
-                raise LabelError(f"{path}:{number}: {len(values)} numbers; expected x y w h and six attributes")
+                raise LabelError(
+                    f"{path}:{number}: {len(values)} numbers; expected x y w h and six attributes"
+                )
             row = np.full(15, np.nan, np.float32)
             row[:4] = values[:4]
             row[14] = values[7] if len(values) == 10 else 0
@@ -140,5 +146,5 @@ def wider_box(landmarks: FloatArray) -> FloatArray:
     square = box_from_landmarks(landmarks)
     centre, side = (square[:, :2] + square[:, 2:]) / 2, square[:, 2:] - square[:, :2]
     dx, dy, sx, sy = WIDER_BOX_OF_LANDMARKS
-    centre, half = centre + side * np.float32([dx, dy]), side * np.float32([sx, sy]) / 2
+    centre, half = centre + side * np.array([dx, dy]), side * np.array([sx, sy]) / 2
     return np.concatenate((centre - half, centre + half), axis=1).astype(np.float32)

@@ -38,7 +38,7 @@ class Source:
     labels: Sequence[LabelledImage]
 
     def load(self, index: int, cache: Path | None) -> Sample:
-        """The image ``index`` with its faces. With ``cache``, pixels are decoded once and mapped from a file."""
+        """The image ``index`` with its faces. With ``cache``, pixels are decoded only once."""
         label = self.labels[index]
         pixels = images.read(self.paths[index]) if cache is None else _cached(self.paths[index], cache)
         return Sample(pixels, label.boxes, label.landmarks, label.ignored, self.config.complete)
@@ -61,20 +61,25 @@ def find_sources(data: Path, configs: Sequence[SourceConfig] = ()) -> list[Sourc
     found = {source.config.name: source for source in (*_label_files(data), *_background(data))}
     if not found:
         raise LabelError(
-            f"{data}: no labels found; expected NAME.txt label files, wider_face_split/ or train/label.txt there"
+            f"{data}: no labels found; expected NAME.txt label files, wider_face_split/ or train/label.txt"
         )
     if not configs:
         return list(found.values())
     missing = [config.name for config in configs if config.name not in found]
     if missing:
-        raise LabelError(f"{data}: no source named {', '.join(missing)}; there are {', '.join(sorted(found))}")
+        raise LabelError(
+            f"{data}: no source named {', '.join(missing)}; there are {', '.join(sorted(found))}"
+        )
     return [Source(config, found[config.name].paths, found[config.name].labels) for config in configs]
 
 
 def _label_files(data: Path) -> list[Source]:
     places = [
         *((path, data) for path in sorted(data.glob("*.txt"))),
-        *((path, data / "WIDER_train/images") for path in data.glob("wider_face_split/wider_face_train_bbx_gt.txt")),
+        *(
+            (path, data / "WIDER_train/images")
+            for path in data.glob("wider_face_split/wider_face_train_bbx_gt.txt")
+        ),
         *((path, data / "train/images") for path in data.glob("train/label.txt")),
     ]
     return [_with_labels(path, root) for path, root in places]

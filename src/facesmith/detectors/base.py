@@ -1,4 +1,4 @@
-"""The one idea: every detector is the same three functions, and every exported file has the same signature."""
+"""The one idea: every detector is the same three functions, every exported file has the same signature."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -9,7 +9,8 @@ from facesmith.detectors.types import Targets
 
 
 class DetectorNetwork(nn.Module, ABC):
-    """A trainable detector. ``forward`` gives raw maps (a named tuple of its own), ``loss`` and ``decode`` take them.
+    """A trainable detector. ``forward`` gives raw maps (a named tuple of its own), which ``loss`` and
+    ``decode`` take.
 
     Attributes:
         config: the frozen dataclass that it was built from.

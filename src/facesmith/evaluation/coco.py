@@ -34,7 +34,10 @@ AREAS: Mapping[str, tuple[float, float]] = {
     "medium": (32.0**2, 96.0**2),
     "large": (96.0**2, 1e10),
 }
-"""Area ranges in square pixels, both ends included."""
+"""Area ranges in square pixels, both ends included; COCO leaves small ones out of the keypoint figures."""
+BOX_LIMITS: tuple[int, ...] = (1, 10, 100)
+KEYPOINT_LIMITS: tuple[int, ...] = (20,)
+"""Detections an image that count."""
 
 _CELLS = 1 << 21  # truth faces x thresholds x areas handled in one numpy call: bounds the memory
 
@@ -102,7 +105,7 @@ def load_truth(path: str | Path) -> Truth:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         images = {int(row["id"]): image_name(str(row["file_name"])) for row in document["images"]}
-        rows = list(document["annotations"])
+        rows = [dict(row) for row in document["annotations"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise LabelError(f"{path}: not a COCO annotation file ({type(error).__name__}: {error})") from error
     ids = sorted(images)
@@ -113,14 +116,15 @@ def load_truth(path: str | Path) -> Truth:
     position = {key: index for index, key in enumerate(ids)}
     parsed = sorted((_annotation(row, position, path) for row in rows), key=lambda face: face.image)
     crowd = np.array([face.crowd for face in parsed], bool)
-    pointed = any(face.pointed for face in parsed)
+    ignored = np.array([face.ignored for face in parsed], bool)
+    pointed = any("keypoints" in row for row in rows)
     return Truth(
         names=tuple(images[key] for key in ids),
         image=np.array([face.image for face in parsed], np.int64),
         boxes=np.array([face.box for face in parsed], np.float64).reshape(-1, 4),
         areas=np.array([face.area for face in parsed], np.float64),
         crowd=crowd,
-        ignored=crowd | np.array([face.ignored for face in parsed], bool),
+        ignored=crowd | ignored,
         keypoints=np.array([face.points for face in parsed]).reshape(-1, 5, 3) if pointed else None,
     )
 
@@ -150,13 +154,13 @@ def evaluate(
         ConfigError: ``sigmas`` is not five positive numbers.
     """
     faces = align(predictions, truth.names)
-    parts = [_score(_collect(faces, 100), truth, truth.ignored, "", (1, 10, 100), tuple(AREAS), None)]
+    parts = [_score(_collect(faces, max(BOX_LIMITS)), truth, truth.ignored, None)]
     if sigmas is not None:
         falloff = _check_keypoints(faces, truth, sigmas)
         assert truth.keypoints is not None
         ignored = truth.ignored | ~(truth.keypoints[:, :, 2] > 0).any(axis=1)
-        found = _sized_by_points(_collect(faces, 20))
-        parts.append(_score(found, truth, ignored, "keypoint_", (20,), ("all", "medium", "large"), falloff))
+        found = _sized_by_points(_collect(faces, max(KEYPOINT_LIMITS)))
+        parts.append(_score(found, truth, ignored, falloff))
     return Result(
         protocol="coco",
         version=VERSION,
@@ -171,15 +175,11 @@ def evaluate(
 
 
 def _score(
-    found: _Found,
-    truth: Truth,
-    ignored: BoolArray,
-    prefix: str,
-    limits: tuple[int, ...],
-    areas: tuple[str, ...],
-    falloff: FloatArray | None,
+    found: _Found, truth: Truth, ignored: BoolArray, falloff: FloatArray | None
 ) -> tuple[dict[str, float], list[Curve], list[str]]:
-    """Metrics, curves and notes of one similarity (IoU, or OKS where ``falloff`` is given)."""
+    """Metrics, curves and notes of one similarity: IoU, or OKS where ``falloff`` is given."""
+    prefix, limits = ("", BOX_LIMITS) if falloff is None else ("keypoint_", KEYPOINT_LIMITS)
+    areas = [name for name in AREAS if falloff is None or name != "small"]
     ranges = np.array([AREAS[name] for name in areas])
     outside = (truth.areas < ranges[:, :1]) | (truth.areas > ranges[:, 1:])  # (A, n)
     dropped_faces = ignored | outside
@@ -287,12 +287,11 @@ def _match(
     reusable = (crowd & present)[:, None, None]
     free = np.broadcast_to(present[:, None, None], (b, a, t, g)).copy()
     counts = ~ignored[:, :, None]
-    least = np.minimum(THRESHOLDS, 1 - 1e-10)[:, None]
     matched, lost = np.zeros((b, a, t, d), bool), np.zeros((b, a, t, d), bool)
     every = np.indices((b, a, t))
     for rank in range(d):
         value = similarity[:, rank][:, None, None]
-        able = (free | reusable) & (value >= least)
+        able = (free | reusable) & (value >= THRESHOLDS[:, None])
         regular = able & counts
         pool = np.where(regular.any(axis=-1, keepdims=True), regular, able)
         best = g - 1 - np.argmax(np.where(pool, value, -1.0)[..., ::-1], axis=-1)
@@ -372,7 +371,6 @@ class _Annotation(NamedTuple):
     points: FloatArray
     crowd: bool
     ignored: bool
-    pointed: bool
 
 
 def _annotation(row: dict[str, Any], position: Mapping[int, int], path: Path) -> _Annotation:
@@ -390,15 +388,14 @@ def _annotation(row: dict[str, Any], position: Mapping[int, int], path: Path) ->
     if points.shape != (15,) or not np.isfinite(points).all():
         raise LabelError(f"{where}: keypoints must be five times x, y, v, not {row['keypoints']}")
     crowd, ignored = bool(row.get("iscrowd", 0)), bool(row.get("ignore", 0))
-    pointed = "keypoints" in row
-    return _Annotation(position[row["image_id"]], box, area, points.reshape(5, 3), crowd, ignored, pointed)
+    return _Annotation(position[row["image_id"]], box, area, points.reshape(5, 3), crowd, ignored)
 
 
 def _face_category(document: dict[str, Any], path: Path) -> int | None:
     """Id of the category to read, or ``None`` where the file has at most one."""
-    categories = {str(row["name"]).lower(): int(row["id"]) for row in document.get("categories", [])}
-    if len(categories) < 2:
-        return None
-    if "face" not in categories:
-        raise LabelError(f"{path}: none of the categories {sorted(categories)} is called 'face'")
-    return categories["face"]
+    ids: dict[str, int] = {
+        str(row.get("name")).lower(): row.get("id") for row in document.get("categories", [])
+    }
+    if len(ids) > 1 and "face" not in ids:
+        raise LabelError(f"{path}: none of the categories {sorted(ids)} is called 'face'")
+    return ids["face"] if len(ids) > 1 else None

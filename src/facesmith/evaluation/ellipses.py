@@ -1,7 +1,6 @@
 """Elliptical face regions, FDDB's own form of annotation and detection."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,9 +37,6 @@ class Ellipses:
 
     def __len__(self) -> int:
         return len(self.shapes)
-
-    def __getitem__(self, index: slice | npt.NDArray[Any]) -> "Ellipses":
-        return Ellipses(self.shapes[index], self.scores[index])
 
     def boxes(self) -> FloatArray:
         """(n, 4) tight boxes x1, y1, x2, y2, in the same coordinates as the centres."""

@@ -47,7 +47,7 @@ class ErrorRow:
 
 def find_landmark_mistakes(predictions: Mapping[str, Any], truth: Truth) -> LandmarkMistakes:
     """Judge the predictions, given as :func:`facesmith.evaluation.landmarks.evaluate` takes them."""
-    points = np.full(truth.points.shape, np.nan)
+    points: FloatArray = np.full(truth.points.shape, np.nan)
     aligned = align(predictions, truth.images)
     labelled: npt.NDArray[np.bool_] = np.any(truth.visible, axis=1)
     order = np.argsort(truth.image, kind="stable")

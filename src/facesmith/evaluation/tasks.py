@@ -174,7 +174,7 @@ def as_faces(found: Mapping[str, Any]) -> dict[str, Faces]:
 def _widerface_labels(truth: widerface.Truth) -> dict[str, Labels]:
     """Faces of the last subset (hard) count."""
     cuts = truth.offsets[1:-1]
-    counts = np.split(truth.subsets[next(reversed(truth.subsets))], cuts)
+    counts = np.split(list(truth.subsets.values())[-1], cuts)
     columns = {name: np.split(column, cuts) for name, column in truth.attributes.items()}
     return {
         name: Labels(boxes, counts[i], {attribute: column[i] for attribute, column in columns.items()})

@@ -216,7 +216,7 @@ def roc(similarity: FloatArray, same: BoolArray) -> tuple[FloatArray, FloatArray
 def _fold_counts(
     distance: FloatArray, same: BoolArray, thresholds: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Accepted pairs (distance < threshold) of one and of two persons, (folds, T); all of each, (folds, 1)."""
+    """Accepted pairs (distance < threshold) of one and two persons, (folds, T); all of each, (folds, 1)."""
     counts, totals = np.zeros((2, FOLDS, len(thresholds))), np.zeros((2, FOLDS, 1))
     for fold, rows in enumerate(np.array_split(np.arange(len(distance)), FOLDS)):  # as KFold(10) splits
         for kind, members in enumerate((same[rows], ~same[rows])):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from facesmith import configs, files
 from facesmith.detectors.base import DetectorNetwork
 from facesmith.detectors.weights import kind_of
-from facesmith.errors import ModelError
+from facesmith.errors import MissingExtraError, ModelError
 
 INPUT = "images"
 OUTPUTS = ("boxes", "scores", "landmarks")
@@ -50,9 +50,14 @@ def export_onnx(model: DetectorNetwork, path: Path, *, name: str, **facts: Any) 
 
     Raises:
         ModelError: the two differ by more than :data:`PARITY_TOLERANCE`; nothing is written then.
+        MissingExtraError: onnx, onnxscript or onnxslim is not installed.
     """
-    import onnx
-    import onnxslim
+    try:
+        import onnx
+        import onnxscript  # noqa: F401 - torch's exporter needs it
+        import onnxslim
+    except ImportError as error:
+        raise MissingExtraError(f"export needs {error.name}: pip install 'facesmith[export]'") from error
 
     model = model.eval().cpu()
     graph = onnxslim.slim(_trace(model))
@@ -72,7 +77,7 @@ def export_onnx(model: DetectorNetwork, path: Path, *, name: str, **facts: Any) 
 def _trace(model: DetectorNetwork) -> Any:
     """The ONNX model with batch, height and width as named dynamic dimensions."""
     example = torch.zeros(2, 192, 224, 3, dtype=torch.uint8)
-    free = {i: torch.export.Dim.DYNAMIC for i in range(3)}
+    free = dict.fromkeys(range(3), torch.export.Dim.DYNAMIC)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns about its own internals

@@ -18,9 +18,9 @@ EVERYDAY_THRESHOLD = 0.5
 EVALUATION_THRESHOLD = 0.02
 """Lowest score of a face where precision-recall curves are drawn (facts/retinaface)."""
 
-OVERVIEW_FACE = 384.0
-"""The overview adds faces of this side and more, in pixels of the first look: where the first look is no
-longer at its best, but before its largest anchors (512) end."""
+OVERVIEW_FACE = 256.0
+"""The overview adds faces of this side and more, in pixels of the first look: there the first look's largest
+anchors (512) begin to miss faces, while the overview sees them at 64 pixels, where it is at its best."""
 
 _USED = 1e-30
 """A model's unused rows have a score of 0, or the sigmoid of a very low logit."""
@@ -63,7 +63,7 @@ class Detector:
 
     def detect(
         self,
-        source: images.Source | list[Any] | tuple[Any, ...],
+        source: "images.Source | list[Any] | tuple[Any, ...]",
         *,
         size: SizeRule | str | int = "auto",
         threshold: float = EVERYDAY_THRESHOLD,
@@ -75,8 +75,9 @@ class Detector:
         face cut by the border keeps its full box, which sticks out, as WIDER FACE's labels do.
 
         Pictures of a list may differ in size and kind; ``threads`` of them are read and run at the same time.
-        They are not stacked into batches: a batch of 4 or 8 took up to half more CPU time a picture than single
-        ones, four single ones side by side a half to a third of the wall time (4 threads, 320×240 to 1280×960).
+        They are not stacked into batches: a batch of 4 or 8 took up to half more CPU time a picture than
+        single ones, four single ones side by side a half to a third of the wall time (4 threads, 320×240 to
+        1280×960).
 
         Args:
             source: a path, encoded bytes, an H×W×3 uint8 RGB array or whatever else ``images.read`` takes;
@@ -96,7 +97,7 @@ class Detector:
         if not isinstance(source, list | tuple):
             return self._detect(images.read(source), rule, threshold, nms)
 
-        def work(numbered: tuple[int, images.Source]) -> Faces:
+        def work(numbered: "tuple[int, images.Source]") -> Faces:
             index, one = numbered
             try:
                 return self._detect(images.read(one), rule, threshold, nms)

@@ -61,9 +61,9 @@ class BackboneSearch:
         space: where candidates come from.
         score: higher is better.
         budgets: at least one. ``self.budgets`` and the costs of an evaluation have the measured ones last.
-        foothold: share of the initial net's mutants that must keep to the budgets. Where fewer do, the search
-            begins at a smaller net (``Space.shrunk``), with a narrower stem only if nothing else helps. 0: one
-            mutant will do.
+        foothold: share of the initial net's mutants that must keep to the budgets. Where fewer do, the
+            search begins at a smaller net (``Space.shrunk``), with a narrower stem only if nothing else
+            helps. 0: one mutant will do.
 
     Raises:
         ConfigError: no budget, or none that can be kept.
@@ -153,7 +153,9 @@ class BackboneSearch:
             if self._fitting_mutants(wanted) == wanted:
                 return
         limits = ", ".join(f"{budget.name} {budget.limit:,.10g}" for budget in self.budgets)
-        raise ConfigError(f"no net of this space keeps to {limits}; raise the budget, or choose another regime")
+        raise ConfigError(
+            f"no net of this space keeps to {limits}; raise the budget, or choose another regime"
+        )
 
     def _fitting_mutants(self, wanted: int) -> int:
         rng, fitting = random.Random(0), 0

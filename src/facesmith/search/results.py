@@ -78,7 +78,7 @@ class Results:
         """The best net, its figures beside those of the released net, and how the search went."""
         released = self.regime.detector.net
         figures: list[tuple[str, Score, str]] = [("score", self.problem.score, "")]
-        figures += [(b.name, b.figure, f"  limit {b.limit:,.10g}") for b in self.problem.budgets]
+        figures += [(b.name, b.figure, f"  limit {_number(b.limit)}") for b in self.problem.budgets]
         known = {name for name, _, _ in figures}
         further: dict[str, Score] = {
             "backbone MACs at 224x224": BackboneMacs(),

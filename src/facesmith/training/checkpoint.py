@@ -1,6 +1,5 @@
 """Checkpoints: everything that a run needs to go on as if it had never stopped."""
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,10 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except Exception as error:  # whatever a damaged pickle makes of itself
         raise ModelError(f"{path}: is not a readable checkpoint: {error}") from error
     if not isinstance(state, dict) or set(state) != KEYS:
-        raise ModelError(f"{path}: is not a facesmith checkpoint; expected the keys {', '.join(sorted(KEYS))}")
+        raise ModelError(
+            f"{path}: is not a facesmith checkpoint; expected the keys {', '.join(sorted(KEYS))}"
+        )
     return state

@@ -18,13 +18,11 @@ class EMA(Generic[Model]):
 
     @torch.no_grad()
     def update(self, model: Model, step: int) -> None:
-        """Move towards ``model`` after ``step`` (from 0); early steps move faster, to forget the random start."""
+        """Move towards ``model`` after ``step`` (from 0); early steps move faster, to forget the start."""
         decay = min(self.decay, (1 + step) / (10 + step))
         averages: list[Tensor] = []
         values: list[Tensor] = []
-        for average, value in zip(
-            self.model.state_dict().values(), model.state_dict().values(), strict=True
-        ):
+        for average, value in zip(self.model.state_dict().values(), model.state_dict().values(), strict=True):
             if average.is_floating_point():
                 averages.append(average)
                 values.append(value)

@@ -1,30 +1,39 @@
 """The one training loop: plain PyTorch, resumable to the bit, one process or many (torchrun).
 
-    batch of step k (a pure function of seed and k) -> forward -> loss -> clipped step -> EMA
-    every ``evaluate_every`` steps: the EMA weights are judged; every ``save_every``: a checkpoint is replaced
+batch of step k (a pure function of seed and k) -> forward -> loss -> clipped step -> EMA
+every ``evaluate_every`` steps: the EMA weights are judged; every ``save_every``: a checkpoint is replaced
 """
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from facesmith import files
 from facesmith.data.batches import BatchConfig, Batches
 from facesmith.data.sources import Source
+from facesmith.detectors.base import DetectorNetwork
+from facesmith.detectors.parts.losses import process_count, total_over_processes
 from facesmith.detectors.types import Targets
-from facesmith.errors import TrainingError
+from facesmith.errors import ConfigError, TrainingError
 from facesmith.training.checkpoint import load_checkpoint, save_checkpoint
+from facesmith.training.ddp import Process
 from facesmith.training.ema import EMA
 from facesmith.training.optimisers import SGD, AdamW
 from facesmith.training.schedule import Cosine, Drops
+
+LOG = "log.jsonl"
+LOG_EVERY = 20
+"""Steps between rows of the log."""
+
+Model = TypeVar("Model", bound=DetectorNetwork)
 
 
 @dataclass(frozen=True)
@@ -42,13 +51,16 @@ class TrainConfig:
         seed: of weights, batches and augmentation.
         save_every: steps between checkpoints.
         evaluate_every: steps between evaluations; 0 for none.
-        workers: processes that make batches ahead.
+        workers: processes that make batches ahead; 0 makes them in this process.
+
+    Raises:
+        ConfigError: a number is out of range.
     """
 
     steps: int = 20_000
-    batch: BatchConfig = BatchConfig()
-    optimiser: AdamW | SGD = AdamW()
-    schedule: Cosine | Drops = Cosine()
+    batch: BatchConfig = field(default_factory=BatchConfig)
+    optimiser: AdamW | SGD = field(default_factory=AdamW)
+    schedule: Cosine | Drops = field(default_factory=Cosine)
     clip: float = 10.0
     ema: float = 0.999
     bf16: bool = False
@@ -57,76 +69,82 @@ class TrainConfig:
     evaluate_every: int = 0
     workers: int = 2
 
-
-@dataclass(frozen=True, eq=False)
-class Process:
-    """This process's place among ``world`` processes."""
-
-    rank: int
-    world: int
-    device: torch.device
-
-    @classmethod
-    def start(cls, device: str) -> "Process":
-        """Join torchrun's processes where its environment is set; otherwise be the only one."""
-        world = int(os.environ.get("WORLD_SIZE", "1"))
-        if world == 1:
-            return cls(0, 1, torch.device(device))
-        local = int(os.environ["LOCAL_RANK"])
-        chosen = torch.device("cuda", local) if device == "cuda" else torch.device(device)
-        if chosen.type == "cuda":
-            torch.cuda.set_device(chosen)
-        torch.distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
-        return cls(torch.distributed.get_rank(), world, chosen)
+    def __post_init__(self) -> None:
+        least = {
+            "steps": 1,
+            "save_every": 1,
+            "evaluate_every": 0,
+            "workers": 0,
+            "seed": 0,
+            "clip": 0,
+            "ema": 0,
+        }
+        for name, minimum in least.items():
+            if getattr(self, name) < minimum:
+                raise ConfigError(f"training needs {name} of at least {minimum}, not {getattr(self, name)}")
+        if not self.clip or self.ema >= 1:
+            raise ConfigError(f"training needs clip above 0 and ema below 1, not {self.clip} and {self.ema}")
 
 
 def train(
-    model: nn.Module,
+    model: Model,
     sources: Sequence[Source],
     config: TrainConfig,
     out: Path,
     *,
     process: Process,
     cache: Path | None = None,
-    evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
-) -> nn.Module:
-    """Train ``model`` (any detector with ``forward`` and ``loss``) and return the averaged weights' model.
+    evaluate: Callable[[Model], dict[str, float]] | None = None,
+) -> Model:
+    """Train ``model``, in place, and return the model of the averaged weights.
 
-    ``out`` receives ``checkpoint.pt`` and ``log.jsonl``. If a checkpoint is there the run goes on from it, and
-    ends with the same weights, to the bit on a CPU, as one that was never interrupted.
+    ``out`` receives ``checkpoint.pt`` and ``log.jsonl``. If a checkpoint is there the run goes on from it,
+    and ends with the same weights, to the bit on a CPU, as one that was never interrupted; rows that were
+    logged after that checkpoint are dropped, since their steps are taken again.
+
+    Args:
+        model: any detector.
+        sources: the photographs.
+        config: how its weights are fitted.
+        out: the run's folder.
+        process: this process's place; every process of a distributed run calls this function.
+        cache: folder for decoded pixels.
+        evaluate: gives the figures that are logged every ``config.evaluate_every`` steps; called in rank 0.
 
     Raises:
-        TrainingError: a loss is not finite (the checkpoint before is kept), or the checkpoint there belongs to
-            a run with other settings.
+        TrainingError: a loss is not finite (the checkpoint before is kept), or the checkpoint there belongs
+            to a run with other settings.
+        ModelError: the checkpoint there is damaged.
+        ConfigError: there are more processes than images in a batch.
     """
-    model.to(process.device, memory_format=torch.channels_last)
+    out.mkdir(parents=True, exist_ok=True)
+    model.to(process.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     run = _Run(model, config, out, process)
     step = run.resume()
     batches = Batches(
         sources, config.batch, seed=config.seed, cache=cache, rank=process.rank, world=process.world
     )
-    progress = tqdm(
+    with tqdm(
         total=config.steps, initial=step, unit="step", disable=process.rank > 0, mininterval=1, smoothing=0.02
-    )
-    for images, targets in batches.loader(step, config.steps, workers=config.workers):
-        losses = run.step(step, images, targets)
-        step += 1
-        progress.update()
-        if step % 20 == 0 or step == config.steps:
-            progress.set_postfix_str(" ".join(f"{name} {value:.3f}" for name, value in losses.items()))
-            run.log({"step": step, "rate": run.rate, **losses})
-        if config.evaluate_every and step % config.evaluate_every == 0 and evaluate and process.rank == 0:
-            run.log({"step": step, **evaluate(run.ema.model)})
-        if step % config.save_every == 0 or step == config.steps:
-            run.save(step)
-    progress.close()
+    ) as progress:
+        for images, targets in batches.loader(step, config.steps, workers=config.workers):
+            losses = run.step(step, images, targets)
+            step += 1
+            progress.update()
+            if step % LOG_EVERY == 0 or step == config.steps:
+                progress.set_postfix_str(" ".join(f"{name} {value:.3f}" for name, value in losses.items()))
+                run.log({"step": step, "rate": run.rate, **losses})
+            if evaluate and process.rank == 0 and config.evaluate_every and step % config.evaluate_every == 0:
+                run.log({"step": step, **evaluate(run.ema.model)})
+            if step % config.save_every == 0 or step == config.steps:
+                run.save(step)
     return run.ema.model
 
 
-class _Run:
+class _Run(Generic[Model]):
     """State that changes from step to step."""
 
-    def __init__(self, model: nn.Module, config: TrainConfig, out: Path, process: Process) -> None:
+    def __init__(self, model: Model, config: TrainConfig, out: Path, process: Process) -> None:
         self.model, self.config, self.out, self.process = model, config, out, process
         self.ema = EMA(model, config.ema)
         self.optimiser = config.optimiser.make(model)
@@ -150,35 +168,57 @@ class _Run:
         self.forward.train()
         with torch.autocast(device.type, torch.bfloat16, enabled=self.config.bf16):
             maps = self.forward(images.to(device, non_blocking=True))
-        losses: dict[str, Tensor] = self.model.loss(maps, targets.to(device))  # type: ignore[operator]
+        losses = self.model.loss(maps, targets.to(device))
         total = torch.stack(list(losses.values())).sum()
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
-        values = {name: float(value.detach()) for name, value in losses.items()}
-        if not math.isfinite(float(norm)) or not all(math.isfinite(v) for v in values.values()):
+        means = total_over_processes(torch.stack(list(losses.values())).detach()) / process_count()
+        values = dict(zip((*losses, "norm"), torch.cat((means, norm[None])).tolist(), strict=True))
+        if not all(map(math.isfinite, values.values())):
             terms = ", ".join(f"{name} {value:g}" for name, value in values.items())
+            kept = (
+                f"{self.checkpoint} holds the last good state"
+                if self.checkpoint.exists()
+                else "none was saved yet"
+            )
             raise TrainingError(
-                f"step {step}: not finite: {terms}, gradient norm {float(norm):g}; nothing of this step was kept. "
-                f"{self.checkpoint} holds the last good state; lower the rate or look at the batch of this step"
+                f"step {step}: not finite: {terms}; nothing of this step was kept, {kept}. "
+                "Lower the rate, or look at the batch of this step"
             )
         self.optimiser.step()
         self.ema.update(self.model, step)
-        return {**values, "norm": float(norm)}
+        return values
 
     def resume(self) -> int:
-        if not self.checkpoint.exists():
-            return 0
-        state = load_checkpoint(self.checkpoint, self.process.device)
-        if state["settings"] != self.settings:
-            raise TrainingError(
-                f"{self.checkpoint} belongs to a run with other settings; choose another output folder, or remove it"
-            )
-        self.model.load_state_dict(state["model"])
-        self.ema.model.load_state_dict(state["ema"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        torch.set_rng_state(state["random"].cpu())
-        return int(state["step"])
+        """Take up the checkpoint's state, if there is one; the step to go on with."""
+        step = 0
+        if self.checkpoint.exists():
+            state = load_checkpoint(self.checkpoint)
+            if state["settings"] != self.settings:
+                difference = _difference(state["settings"], self.settings)
+                raise TrainingError(
+                    f"{self.checkpoint} belongs to a run with other settings: {difference}; "
+                    "choose another output folder, or remove it"
+                )
+            self.model.load_state_dict(state["model"])
+            self.ema.model.load_state_dict(state["ema"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            torch.set_rng_state(state["random"])
+            step = int(state["step"])
+        if self.process.rank == 0:
+            self._trim_log(step)
+        return step
+
+    def _trim_log(self, step: int) -> None:
+        """Drop the rows after ``step``: their steps were lost with an interrupted run and are taken again."""
+        path = self.out / LOG
+        if not path.exists():
+            return
+        rows = [row for line in path.read_text(encoding="utf-8").splitlines() if (row := _row(line))]
+        kept = [row for row in rows if row["step"] <= step]
+        files.write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
+        self.started -= kept[-1]["seconds"] if kept else 0
 
     @property
     def settings(self) -> str:
@@ -203,5 +243,20 @@ class _Run:
     def log(self, row: dict[str, Any]) -> None:
         if self.process.rank == 0:
             row = {**row, "seconds": round(time.monotonic() - self.started, 1)}
-            with (self.out / "log.jsonl").open("a", encoding="utf-8") as file:
+            with (self.out / LOG).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
+
+
+def _row(line: str) -> dict[str, Any] | None:
+    """A row of the log; ``None`` if the process was killed while it wrote it."""
+    try:
+        row: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return None
+    return row
+
+
+def _difference(there: str, here: str) -> str:
+    """What two settings differ in, item by item."""
+    pairs = zip(there.split(", "), here.split(", "), strict=False)
+    return ", ".join(f"{a} there and {b} here" for a, b in pairs if a != b) or "they have other fields"

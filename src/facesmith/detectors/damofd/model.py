@@ -160,7 +160,10 @@ def _stage(stage: Stage) -> nn.Sequential:
     for _ in range(stage.layers - 1):
         units += layers.later_units(stage)
     return nn.Sequential(
-        *(Residual(unit) if unit.residual else nn.Sequential(*map(_backbone_unit, unit.convs)) for unit in units)
+        *(
+            Residual(unit) if unit.residual else nn.Sequential(*map(_backbone_unit, unit.convs))
+            for unit in units
+        )
     )
 
 

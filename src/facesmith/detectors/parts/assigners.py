@@ -47,8 +47,8 @@ def match(anchors: Tensor, faces: Tensor, ignored: Tensor, config: MatchConfig) 
     Args:
         anchors: (A, 4) boxes.
         faces: (n, 4) boxes; n may be 0.
-        ignored: (n,) bool; an ignored face makes no anchor positive, takes none from another face, and anchors
-            on it are not background.
+        ignored: (n,) bool; an ignored face makes no anchor positive, takes none from another face, and
+            anchors on it are not background.
         config: thresholds.
     """
     count = len(anchors)
@@ -70,8 +70,8 @@ def match(anchors: Tensor, faces: Tensor, ignored: Tensor, config: MatchConfig) 
 def _force(label: Tensor, face: Tensor, iou: Tensor, wanting: Tensor, threshold: float) -> None:
     """Give every face of the mask ``wanting`` its best anchor, in place.
 
-    Of faces that want the same anchor the one with the greatest IoU gets it; of equals the first. (Plain indexed
-    assignment with repeated indices would leave that to chance on a GPU.)
+    Of faces that want the same anchor the one with the greatest IoU gets it; of equals the first. (Plain
+    indexed assignment with repeated indices would leave that to chance on a GPU.)
     """
     best, anchor = iou.max(dim=0)
     faces = (wanting & (best >= threshold)).nonzero().squeeze(1)

@@ -7,7 +7,7 @@ class ConvUnit(nn.Module):
     """Convolution without bias, batch normalisation, ReLU (left out with ``activate=False``).
 
     The padding keeps ``ceil(side / stride)``, so any image side works. The common RetinaFace port uses
-    LeakyReLU(0.1) in its light network; ReLU costs less at run time and in eight bits, and is used throughout.
+    LeakyReLU(0.1) in its light network; ReLU costs less at run time and in eight bits, and is used here.
     """
 
     def __init__(

@@ -26,8 +26,8 @@ class FPN(nn.Module):
 def upsample_like(coarse: Tensor, fine: Tensor) -> Tensor:
     """Nearest ×2, cut to the size of ``fine``.
 
-    A fine side is 2n or 2n - 1 for a coarse side n (strided convolutions round up), so doubling and cutting is
-    exact for every image size; resizing to a size would round differently in different runtimes.
+    A fine side is 2n or 2n - 1 for a coarse side n (strided convolutions round up), so doubling and cutting
+    is exact for every image size; resizing to a size would round differently in different runtimes.
     """
     doubled = nn.functional.interpolate(coarse, scale_factor=2.0, mode="nearest")
     return doubled[:, :, : fine.shape[2], : fine.shape[3]]

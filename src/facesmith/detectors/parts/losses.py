@@ -6,7 +6,10 @@ from torch.nn import functional as F
 
 
 def total_over_processes(counts: Tensor) -> Tensor:
-    """The sum of ``counts`` over the processes of a distributed run, all of which must call this; else ``counts``."""
+    """The sum of ``counts`` over the processes of a distributed run, else ``counts``.
+
+    Every process must call it.
+    """
     if not distributed.is_initialized():
         return counts
     total = counts.clone()
@@ -38,7 +41,7 @@ def hard_negatives(loss: Tensor, candidates: Tensor, count: int) -> Tensor:
 
 
 def _share(greatest: Tensor, count: int) -> int:
-    """How many of the ``count`` greatest values of all processes are this process's, whose own are given, falling."""
+    """How many of the ``count`` greatest values of all processes are among this process's, given falling."""
     if count == 0:
         return 0
     mine = F.pad(greatest, (0, count - len(greatest)), value=-torch.inf)
@@ -62,7 +65,10 @@ def quality_focal(logits: Tensor, quality: Tensor, beta: float = 2.0) -> Tensor:
         beta: how fast terms fade that are nearly right.
     """
     score = logits.detach().sigmoid()
-    return F.binary_cross_entropy_with_logits(logits, quality, reduction="none") * (quality - score).abs() ** beta
+    return (
+        F.binary_cross_entropy_with_logits(logits, quality, reduction="none")
+        * (quality - score).abs() ** beta
+    )
 
 
 def paired_iou(a: Tensor, b: Tensor) -> Tensor:
@@ -73,9 +79,10 @@ def paired_iou(a: Tensor, b: Tensor) -> Tensor:
 
 
 def distance_iou(predicted: Tensor, wanted: Tensor) -> Tensor:
-    """DIoU loss (Zheng et al. 2020, arXiv 1911.08287): 1 − IoU + squared centre distance / squared diagonal of hull.
+    """DIoU loss (Zheng et al. 2020, arXiv 1911.08287).
 
-    Both (n, 4) x1, y1, x2, y2 -> (n,).
+    1 − IoU + squared distance of the centres / squared diagonal of the hull. Both (n, 4) x1, y1, x2, y2
+    -> (n,).
     """
     hull = torch.maximum(predicted[:, 2:], wanted[:, 2:]) - torch.minimum(predicted[:, :2], wanted[:, :2])
     apart = (predicted[:, :2] + predicted[:, 2:] - wanted[:, :2] - wanted[:, 2:]) / 2

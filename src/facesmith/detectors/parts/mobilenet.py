@@ -22,7 +22,7 @@ class MobileNetConfig:
     Attributes:
         stem: channels of the 3×3 stride-2 stem.
         stages: for each tap, the (channels, stride) of its blocks. The default is width 0.25 with taps at
-            strides 8, 16, 32 (facts: conv 8 s2, then 16, 32 s2, 32, 64 s2, 64 | 128 s2, 128 × 5 | 256 s2, 256).
+            strides 8, 16, 32 (facts/retinaface).
     """
 
     stem: int = 8

@@ -13,8 +13,8 @@ class RetinaFaceLossConfig:
 
     Attributes:
         box: weight of the box term against the class term.
-        landmark: weight of the landmark term. (Paper: .25 and .1; the common port, whose codes carry variances,
-            uses 2 and 1.)
+        landmark: weight of the landmark term. (Paper: .25 and .1; the common port, whose codes carry
+            variances, uses 2 and 1.)
         beta: smooth-L1 turns linear here.
         negatives_per_positive: online hard example mining (paper: at least 3; common port: 7).
         background: hard negatives an image, mined even where a batch has few faces.

@@ -31,7 +31,9 @@ from facesmith.errors import ConfigError
 
 
 class RetinaFaceMaps(NamedTuple):
-    """Raw outputs for all A anchors of all levels: logits (B, A), boxes (B, A, 4), landmarks (B, A, 10); codes."""
+    """Raw outputs for all A anchors of all levels: logits (B, A), codes of boxes (B, A, 4) and landmarks
+    (B, A, 10); ``sizes`` holds (height, width) of each level's map.
+    """
 
     logits: Tensor
     boxes: Tensor
@@ -78,19 +80,21 @@ class RetinaFace(DetectorNetwork):
             out = self.head(context(level)).permute(0, 2, 3, 1)  # (B, h, w, per_cell * 15)
             logits, codes = out[..., :per_cell], out[..., per_cell:]
             rows.append(
-                torch.cat((logits.unflatten(-1, (per_cell, 1)), codes.unflatten(-1, (per_cell, 14))), -1).flatten(1, 3)
+                torch.cat(
+                    (logits.unflatten(-1, (per_cell, 1)), codes.unflatten(-1, (per_cell, 14))), -1
+                ).flatten(1, 3)
             )
         maps = torch.cat(rows, dim=1).float()
         sizes = tuple((level.shape[2], level.shape[3]) for level in levels)
         return RetinaFaceMaps(maps[..., 0], maps[..., 1:5], maps[..., 5:], sizes)
 
     def loss(self, maps: RetinaFaceMaps, targets: Targets) -> dict[str, Tensor]:
-        """The weighted terms ``class``, ``box``, ``landmark`` (Eq. 1), each divided by its number of positives.
+        """The weighted terms ``class``, ``box``, ``landmark`` (Eq. 1), divided by their numbers of positives.
 
-        Faces without landmarks train class and box only. Hard negatives are mined over the whole batch, so that
-        pictures without faces teach as well. In a distributed run positives are counted and negatives mined over
-        all processes, whose mean of this loss (and so DistributedDataParallel's mean gradient) is then that of one
-        process with the whole batch.
+        Faces without landmarks train class and box only. Hard negatives are mined over the whole batch, so
+        that pictures without faces teach as well. In a distributed run positives are counted and negatives
+        mined over all processes; the mean of their losses (and so DistributedDataParallel's mean gradient) is
+        then that of one process with the whole batch.
         """
         config = self.config.loss
         anchors = make_anchors(self.config.anchors, maps.sizes, maps.logits.device)

@@ -55,9 +55,7 @@ _CURVE_POINTS = 2000
 
 
 class Roc(NamedTuple):
-    """One row a distinct score, highest first: false positives (k,) int64, discrete (k,) int64, continuous
-    (k,).
-    """
+    """False positives, discrete and continuous true positives at each of k distinct scores, highest first."""
 
     false_positives: IntArray
     discrete: IntArray
@@ -78,8 +76,7 @@ def evaluate(predictions: Detections, truth: Truth, *, provenance: Provenance) -
 
     Args:
         predictions: rectangles or ellipses for every image of ``truth``, and no other.
-        truth: from :func:`load_truth`; :meth:`Truth.subset`, :meth:`Truth.fold` and :meth:`Truth.rotated` as
-            needed.
+        truth: from :func:`load_truth`; see also :meth:`Truth.subset`, :meth:`Truth.rotated`.
         provenance: where the predictions come from.
 
     Returns:
@@ -160,9 +157,7 @@ def _roc(detections: Sequence[Faces | Ellipses], truth: Truth) -> Roc:
 
 
 def _curves(roc: Roc, faces: int) -> tuple[Curve, ...]:
-    """Both curves: the best recall at each number of false positives, at most 2,000 of these, denser where
-    few.
-    """
+    """The best recall at each number of false positives; at most 2,000 numbers, the small ones all."""
     last = np.flatnonzero(np.diff(roc.false_positives, append=-1))
     chosen = np.unique(np.geomspace(1, len(last) + 1, _CURVE_POINTS).astype(int) - 1)
     last = last[chosen[chosen < len(last)]]

@@ -54,9 +54,7 @@ def _groups(overlapping: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
 
 
 def _prefix_matchings(iou: FloatArray) -> tuple[FloatArray, IntArray]:
-    """Summed IoU and matches above .5 of the maximum-sum matching of the first 1, 2, … n of (n, m)
-    detections.
-    """
+    """Summed IoU and matches above .5 of the maximum-sum matchings of the first 1, 2, … n detections."""
     totals, hits = np.zeros(len(iou)), np.zeros(len(iou), np.int64)
     for last in range(len(iou)):
         matched = iou[linear_sum_assignment(iou[: last + 1], maximize=True)]

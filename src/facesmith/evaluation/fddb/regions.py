@@ -3,7 +3,8 @@
 As in the official code (``EllipseR.cpp``, ``RectangleR.cpp``, ``Region.cpp``) a region is what OpenCV fills
 inside the image, and IoU counts pixels: a rectangle from (x, y) to (x + width, y + height), both rounded and
 both included; an ellipse with its centre rounded, its radii cut to whole pixels and (within OpenCV) its angle
-rounded to degrees.
+rounded to degrees. Coordinates are taken as they are, although FDDB's may count pixel centres as whole
+numbers and facesmith's boxes count pixel edges.
 """
 
 from typing import NamedTuple
@@ -29,9 +30,7 @@ class Mask(NamedTuple):
 
 
 def region_iou(detections: Faces | Ellipses, truth: Ellipses, width: int, height: int) -> FloatArray:
-    """(n, m) IoU of n detections and m true ellipses in an image of ``width`` × ``height``; 0 where both are
-    empty.
-    """
+    """(n, m) IoU of n detections and m true ellipses in an image of ``width`` × ``height`` pixels."""
     if not len(detections) or not len(truth):
         return np.zeros((len(detections), len(truth)))
     masks = ellipse_masks(truth, width, height)
@@ -45,9 +44,7 @@ def region_iou(detections: Faces | Ellipses, truth: Ellipses, width: int, height
 
 
 def rectangle_spans(faces: Faces, width: int, height: int) -> IntArray:
-    """(n, 4) int64 first column, first row, end column, end row (not included) of each box inside the
-    image.
-    """
+    """(n, 4) int64: each box's first column and row inside the image, and the first ones beyond it."""
     spans = np.rint(faces.boxes)  # halves to even, as cvRound does
     spans[:, 2:] += 1
     return np.clip(spans, 0, np.array([width, height, width, height], np.float32)).astype(np.int64)

@@ -22,6 +22,7 @@ from facesmith.evaluation.report.pictures import (
     worst_pictures,
 )
 from facesmith.evaluation.result import Result
+from facesmith.evaluation.table import letter
 
 __all__ = ["BoxEvidence", "Evidence", "LandmarkEvidence", "write_report"]
 
@@ -130,7 +131,7 @@ def _most(names: Sequence[str]) -> int:
 
 def _by_detector(drawn: Sequence[Sequence[str]], names: Sequence[str], columns: int = 2) -> list[str]:
     parts = []
-    for name, figures in zip(names, drawn, strict=True):
-        heading = page.heading(name) if len(names) > 1 else ""
+    for i, (name, figures) in enumerate(zip(names, drawn, strict=True)):
+        heading = page.heading(f"{letter(i)} {name}") if len(names) > 1 else ""
         parts.append(heading + (page.grid(figures, columns) if figures else "<p>No mistake at all.</p>"))
     return parts

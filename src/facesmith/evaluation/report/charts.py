@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from facesmith.evaluation.report.page import grid, section
 from facesmith.evaluation.report.plot import SERIES, Line, line_chart
 from facesmith.evaluation.result import Curve, Result
+from facesmith.evaluation.table import letter
 
 _OPEN = 6  # further charts are folded
 
@@ -49,7 +50,12 @@ def _of_several(results: Sequence[Result]) -> list[str]:
     drawn = []
     for name, entries in curves.items():
         lines = [
-            Line(_labelled(results[i].provenance.detector, results[i], curve), curve.x, curve.y, i)
+            Line(
+                _labelled(f"{letter(i)} {results[i].provenance.detector}", results[i], curve),
+                curve.x,
+                curve.y,
+                i,
+            )
             for i, curve in entries
         ]
         drawn.append(line_chart(name, lines, entries[0][1].x_label, entries[0][1].y_label))

@@ -16,6 +16,7 @@ from facesmith.evaluation.mistakes import (
 )
 from facesmith.evaluation.report.plot import SERIES, Bars, bar_chart
 from facesmith.evaluation.result import Result
+from facesmith.evaluation.table import letter
 
 TITLES = {
     "widerface": "WIDER FACE",
@@ -78,11 +79,14 @@ def header(results: Sequence[Result]) -> str:
 def figures(results: Sequence[Result]) -> str:
     """The table of metrics, one column a detector."""
     names = list(dict.fromkeys(name for result in results for name in result.metrics))
-    head = [_detector(i, result.provenance.detector) for i, result in enumerate(results)]
+    head = [_detector(i, result.provenance.detector, len(results)) for i, result in enumerate(results)]
     rows = [[html.escape(name), *(_number(result.metrics.get(name)) for result in results)] for name in names]
     counts = list(dict.fromkeys(name for result in results for name in result.counts))
-    rows += [[html.escape(name), *(_count(result.counts.get(name)) for result in results)] for name in counts]
-    return section("Figures", "", [table(["", *head], rows)])
+    others = [
+        [html.escape(name), *(_count(result.counts.get(name)) for result in results)] for name in counts
+    ]
+    tables = [table(["", *top], part) for top, part in ((head, rows), (_keys(len(results)), others)) if part]
+    return section("Figures", "", [grid(tables)])
 
 
 def sizes(mistakes: Sequence[Mistakes], names: Sequence[str]) -> str:
@@ -92,14 +96,17 @@ def sizes(mistakes: Sequence[Mistakes], names: Sequence[str]) -> str:
     with_faces = [group for group in groups if any(group in rows and rows[group].faces for rows in tables)]
     bars = [
         Bars(
-            name,
+            f"{letter(series)} {name}" if len(names) > 1 else name,
             [rows[group].recall if group in rows else 0.0 for group in with_faces],
             [rows[group].recall_at_any_score if group in rows else 0.0 for group in with_faces],
             series,
         )
         for series, (name, rows) in enumerate(zip(names, tables, strict=True))
     ]
-    points = "; ".join(f"{one.threshold:.3f} for {name}" for name, one in zip(names, mistakes, strict=True))
+    points = "; ".join(
+        f"{one.threshold:.3f}" + (f" for {letter(i)}" if len(names) > 1 else "")
+        for i, one in enumerate(mistakes)
+    )
     text = (
         "Share of the faces that are found. Full bars: at the operating point, the score with the best F1 "
         f"({points}); pale bars: at any score at all. Sizes are √(width · height) in pixels of the picture."
@@ -127,7 +134,7 @@ def false_boxes(mistakes: Sequence[Mistakes], names: Sequence[str]) -> str:
     rows = [[text, *(_count(column[kind]) for column in columns)] for kind, text in _FALSE_KINDS.items()]
     pictures = max((len(one.names) for one in mistakes), default=0)
     rows.append(["a picture", *(f"{sum(column.values()) / max(pictures, 1):.3f}" for column in columns)])
-    head = [_detector(i, name) for i, name in enumerate(names)]
+    head = _keys(len(names))
     return section("False boxes", "At the operating point.", [table(["", *head], rows)])
 
 
@@ -135,8 +142,8 @@ def landmark_errors(mistakes: Sequence[LandmarkMistakes], names: Sequence[str]) 
     """NME by face size and by the protocol's groups."""
     tables = [{row.group: row for row in error_rows(one)} for one in mistakes]
     head = ["", "faces"]
-    for i, name in enumerate(names):
-        head += [_detector(i, name) if len(names) > 1 else "NME", "found", f"NME > {FAILURE:g}"]
+    for i in range(len(names)):
+        head += [f"{_keys(len(names))[i]} NME", "found", f"NME > {FAILURE:g}"]
     lines = []
     for group in _in_order(tables):
         line = [html.escape(group), f"{next(rows[group].faces for rows in tables if group in rows):,}"]
@@ -155,7 +162,7 @@ def landmark_errors(mistakes: Sequence[LandmarkMistakes], names: Sequence[str]) 
 
 def provenance(results: Sequence[Result]) -> str:
     """Where the predictions come from: all that is needed to get the same figures again."""
-    head = [_detector(i, result.provenance.detector) for i, result in enumerate(results)]
+    head = [_detector(i, result.provenance.detector, len(results)) for i, result in enumerate(results)]
     rows = []
     columns = [_facts(result) for result in results]
     for name in dict.fromkeys(name for column in columns for name in column):
@@ -196,8 +203,8 @@ def _rows_table(
     """One row a group; faces once, then recall (and false boxes, where they are known) of each detector."""
     with_false = any(row.false is not None for rows in tables for row in rows.values())
     head = [html.escape(title), "faces"]
-    for i, name in enumerate(names):
-        head += [_detector(i, name) if len(names) > 1 else "found"] + (["false"] if with_false else [])
+    for i in range(len(names)):
+        head += [_keys(len(names))[i] or "found"] + (["false"] if with_false else [])
     lines = []
     for group in groups:
         faces = next(rows[group].faces for rows in tables if group in rows)
@@ -237,8 +244,19 @@ def _facts(result: Result) -> dict[str, str]:
     return {name: value or "unknown" for name, value in facts.items()}
 
 
-def _detector(series: int, name: str) -> str:
-    return f'<span class="key" style="background:var(--s{series % SERIES})"></span>{html.escape(name)}'
+def _detector(series: int, name: str, of: int) -> str:
+    """A detector's key and name, as the head of a wide table's column."""
+    return f"{_keys(of)[series]} {html.escape(name)}"
+
+
+def _keys(detectors: int) -> list[str]:
+    """Colour and letter of each of several detectors; nothing for a single one."""
+    if detectors == 1:
+        return [""]
+    return [
+        f'<span class="key" style="background:var(--s{i % SERIES})"></span>{letter(i)}'
+        for i in range(detectors)
+    ]
 
 
 def _title(protocol: str) -> str:

@@ -92,6 +92,8 @@ def picture(
     """A ``<figure>``: the photograph, boxes (n, 4) and points (n, 2) of each CSS class, scores at boxes."""
     height, width = image.shape[:2]
     unit = max(width, height) / LONG_SIDE
+    dense = sum(map(len, layers.values())) > _DENSE
+    letters = (13 if dense else 20) * unit
     parts = [f'<image width="{width}" height="{height}" href="{data_uri(image)}"/>']
     for name, boxes in layers.items():
         parts += _twice(name, _box_path(boxes))
@@ -99,12 +101,12 @@ def picture(
         parts += _twice(name, _point_path(dots, 8 * unit))
     if texts is not None and len(texts[0]) <= _LABELLED_BOXES:
         for (x, y, *_), score in zip(texts[0].tolist(), texts[1].tolist(), strict=True):
-            place = f'x="{max(x, 0):.1f}" y="{max(y - 4 * unit, 20 * unit):.1f}"'
-            style = f'style="font-size:{20 * unit:.1f}px;stroke-width:{4 * unit:.1f}"'
+            place = f'x="{max(x, 0):.1f}" y="{max(y - 4 * unit, letters):.1f}"'
+            style = f'style="font-size:{letters:.1f}px;stroke-width:{letters / 5:.1f}"'
             parts.append(f'<text class="score" {place} {style}>{score:.2f}</text>')
     drawing = f'<svg viewBox="0 0 {width} {height}" role="img">{"".join(parts)}</svg>'
-    dense = " dense" if sum(map(len, layers.values())) > _DENSE else ""
-    return f'<figure class="picture{dense}">{drawing}<figcaption>{html.escape(caption)}</figcaption></figure>'
+    text = f"<figcaption>{html.escape(caption)}</figcaption>"
+    return f'<figure class="picture{" dense" if dense else ""}">{drawing}{text}</figure>'
 
 
 def draw_face(mistakes: LandmarkMistakes, face: int, paths: Mapping[str, Path]) -> str:

@@ -22,7 +22,7 @@ class Line:
 
     Attributes:
         label: its text in the legend.
-        x, y: (k,) points, in the order in which they are joined.
+        x, y: (k,) points, in the order in which they are joined; x ascending on a logarithmic axis.
         series: index of its colour.
     """
 
@@ -118,7 +118,9 @@ def line_chart(title: str, lines: Sequence[Line], x_label: str, y_label: str) ->
     parts = [*_frame(_LINES, y_axis, y_label), *_x_ticks(_LINES, x_axis)]
     parts.append(_x_title(_LINES, x_label + (" (log)" if x_axis.log else "")))
     parts += [_path(line, x_axis, y_axis) for line in lines]
-    return _figure(_LINES, title, parts, [_legend_entry(line.label, line.series) for line in lines])
+    plain = len(lines) == 1 and lines[0].label == title
+    legend = [] if plain else [_legend_entry(line.label, line.series) for line in lines]
+    return _figure(_LINES, "chart lines", title, parts, legend)
 
 
 def bar_chart(title: str, groups: Sequence[str], rows: Sequence[Bars], x_label: str, y_label: str) -> str:
@@ -132,7 +134,7 @@ def bar_chart(title: str, groups: Sequence[str], rows: Sequence[Bars], x_label: 
         parts.append(_text(left + step / 2, _BARS.bottom + 16, group, "middle"))
         for r, row in enumerate(rows):
             parts.append(_bar(row, g, group, left + step * 0.12 + r * width, width, y_axis))
-    return _figure(_BARS, title, parts, [_legend_entry(row.label, row.series) for row in rows])
+    return _figure(_BARS, "chart", title, parts, [_legend_entry(row.label, row.series) for row in rows])
 
 
 def _bar(row: Bars, g: int, group: str, x: float, width: float, y_axis: Axis) -> str:
@@ -191,7 +193,9 @@ def _x_title(canvas: Canvas, label: str) -> str:
 
 def _path(line: Line, x_axis: Axis, y_axis: Axis) -> str:
     """The line, thinned to the points that a screen can tell apart."""
-    points = np.column_stack((x_axis.place(line.x), y_axis.place(line.y)))
+    # on a logarithmic axis a curve starts at the last point left of it, not with a hook along its border
+    start = max(np.searchsorted(line.x, x_axis.low, side="right") - 1, 0) if x_axis.log else 0
+    points = np.column_stack((x_axis.place(line.x[start:]), y_axis.place(line.y[start:])))
     points = np.round(points * 2) / 2
     moved = np.concatenate(([True], (np.diff(points, axis=0) != 0).any(axis=1)))
     moved[-1] = True
@@ -202,13 +206,14 @@ def _path(line: Line, x_axis: Axis, y_axis: Axis) -> str:
     return f'<polyline class="line" points="{drawn}" style="{style}">{title}</polyline>'
 
 
-def _figure(canvas: Canvas, title: str, parts: Sequence[str], legend: Sequence[str]) -> str:
+def _figure(canvas: Canvas, kind: str, title: str, parts: Sequence[str], legend: Sequence[str]) -> str:
     heading = f"<figcaption>{html.escape(title)}</figcaption>" if title else ""
     drawing = (
         f'<svg viewBox="0 0 {canvas.width:g} {canvas.height:g}" role="img" aria-label="{html.escape(title)}">'
         f"{''.join(parts)}</svg>"
     )
-    return f'<figure class="chart">{heading}{drawing}<ul class="legend">{"".join(legend)}</ul></figure>'
+    entries = f'<ul class="legend">{"".join(legend)}</ul>' if legend else ""
+    return f'<figure class="{kind}">{heading}{drawing}{entries}</figure>'
 
 
 def _legend_entry(label: str, series: int) -> str:

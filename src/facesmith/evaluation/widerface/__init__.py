@@ -1,10 +1,8 @@
-"""WIDER FACE: average precision on easy, medium and hard faces, and the WIDER Challenge's mean over IoU
-thresholds.
+"""WIDER FACE: average precision on easy, medium and hard faces, and the WIDER Challenge's mean over IoUs.
 
 The rule is in :mod:`~facesmith.evaluation.widerface.average_precision`, the files in
 :mod:`~facesmith.evaluation.widerface.truth`; :mod:`~facesmith.evaluation.widerface.breakdown` says where a
-detector
-fails: by face size, by attribute, image by image.
+detector fails: by face size, by attribute, image by image.
 """
 
 from collections.abc import Mapping, Sequence
@@ -59,9 +57,9 @@ def evaluate(predictions: Mapping[str, Faces], truth: Truth, *, provenance: Prov
 def evaluate_challenge(predictions: Mapping[str, Faces], truth: Truth, *, provenance: Provenance) -> Result:
     """WIDER Challenge 2018: the mean, over IoU .5:.05:.95, of the AP by the same rule.
 
-    The challenge's server was never published; that each AP follows the WIDER FACE rule is an inference.
-    Arguments and errors as for :func:`evaluate`. ``metrics``: subset -> mean AP, ``subset @0.75`` -> AP at
-    one IoU.
+    That each AP follows the WIDER FACE rule is an inference; the challenge's own code was not at hand.
+    Arguments and errors as for :func:`evaluate`. ``metrics``: subset -> mean AP, and for one IoU
+    ``hard @0.75``.
     """
     aligned = _aligned(predictions, truth)
     matches = match(aligned, truth)

@@ -1,9 +1,7 @@
 """WIDER FACE's average precision.
 
 The rule is that of the official MATLAB evaluation (Yang et al., "WIDER FACE: A Face Detection Benchmark",
-CVPR 2016,
-``eval_tools``: ``norm_score.m``, ``evaluation.m``, ``boxoverlap.m``, ``VOCap.m``), in its form since March
-2017:
+CVPR 2016; ``norm_score.m``, ``evaluation.m``, ``boxoverlap.m``, ``VOCap.m``) since March 2017:
 
 - Scores are min-max normalised over all images. The official maximum starts at ``realmin('single')``, about
   1e-38, not at minus infinity: if every score is negative, the best one stays below 1, and the first
@@ -53,8 +51,7 @@ class Matches:
         score: (p,) float64, as given.
         box: (p,) int64, the first best box, an index into the ground truth's boxes.
         overlap: (p,) float64, the IoU with it.
-        threshold: (p,) int64, index of the first threshold 1 - t/1000 that the normalised score reaches; 1000
-            if none.
+        threshold: (p,) int64, index of the first threshold that the normalised score reaches, 1000 if none.
     """
 
     image: IntArray

@@ -25,9 +25,7 @@ SIZE_EDGES = (0.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, float("inf"))
 
 @dataclass(frozen=True)
 class SizeRow:
-    """Faces of one size range. Recall is the share of faces found, by any prediction and above the
-    threshold.
-    """
+    """Faces of one size range. Recall is the share found by any prediction, or above the threshold."""
 
     smallest: float
     below: float
@@ -50,9 +48,7 @@ class AttributeRow:
 
 @dataclass(frozen=True)
 class ImageRow:
-    """What went wrong in one image above the threshold: faces missed, boxes on no face or on one already
-    found.
-    """
+    """What went wrong in one image above the threshold; repeated hits are false as well."""
 
     name: str
     faces: int
@@ -62,9 +58,7 @@ class ImageRow:
 
 @dataclass(frozen=True)
 class FalseBox:
-    """A prediction that overlaps no box of the ground truth by .5; ``overlap`` is its best IoU (+1
-    pixels).
-    """
+    """A prediction whose best IoU (+1 pixels) with a box of the ground truth, ``overlap``, is below .5."""
 
     name: str
     box: tuple[float, float, float, float]

@@ -35,7 +35,6 @@ ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
 }
 """The attributes in the order of the label files, each with the meaning of its levels 0, 1, …"""
 
-
 _COLUMNS = {
     4: "x y width height",
     19: "x y width height and five times x y flag",
@@ -53,8 +52,7 @@ class Truth:
         offsets: (images + 1,) int64.
         subsets: name -> (n,) bool, the faces that count in it; all other boxes are ignored there.
         attributes: name -> (n,) uint8 level; empty where the source has none.
-        official_images: how many images the complete benchmark has, ``None`` if this is no official
-            benchmark.
+        official_images: how many images the complete benchmark has, ``None`` if this belongs to none.
     """
 
     names: tuple[str, ...]
@@ -112,8 +110,7 @@ def load_truth(path: str | os.PathLike[str], *, official_images: int | None = No
             then ``x y w h blur expression illumination invalid occlusion pose``). It has no lists of easy,
             medium and hard faces: its one subset is ``all``, every face with an area that is not marked
             invalid.
-        official_images: for a label file, the number of images of the complete benchmark, if it belongs to
-            one.
+        official_images: of a label file's complete benchmark, if it belongs to one.
 
     Raises:
         LabelError: a file is missing or malformed.
@@ -141,10 +138,15 @@ def _from_lists(path: Path) -> Truth:
         listed = _load_mat(other, ["file_list", "event_list", "gt_list"])
         if _mat_names(listed) != names:
             raise LabelError(f"{other}: lists other images than {path.name}")
-        rows = zip(_cells(listed["gt_list"]), offsets[:-1], strict=True)
-        positions = np.concatenate([cell.reshape(-1).astype(np.int64) - 1 + start for cell, start in rows])
+        rows = [cell.reshape(-1).astype(np.int64) for cell in _cells(listed["gt_list"])]
+        if any(
+            cell.size and (cell.min() < 1 or cell.max() > n) for cell, n in zip(rows, counts, strict=True)
+        ):
+            raise LabelError(f"{other}: lists a face that {path.name} does not have")
         subsets[subset] = np.zeros(offsets[-1], bool)
-        subsets[subset][positions] = True
+        subsets[subset][np.concatenate(rows) - 1 + np.repeat(offsets[:-1], [len(cell) for cell in rows])] = (
+            True
+        )
     corners = np.concatenate(boxes).astype(np.float32)
     corners[:, 2:] += corners[:, :2]
     return Truth(tuple(names), corners, offsets, subsets, columns, OFFICIAL_IMAGES)

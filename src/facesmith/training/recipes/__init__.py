@@ -15,7 +15,8 @@ class Recipe:
         name: name of the model that comes out.
         model: the network.
         train: how its weights are fitted.
-        sources: how often the sources of that name are drawn; other data folders use every source by its size.
+        sources: how often the sources of these names are drawn; a data folder without them uses every source
+            by its size.
     """
 
     name: str

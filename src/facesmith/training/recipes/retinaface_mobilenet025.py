@@ -1,8 +1,9 @@
-"""RetinaFace with MobileNet-0.25 from scratch, on a CPU in an afternoon, on the project's training photographs.
+"""RetinaFace with MobileNet-0.25 from scratch, on a CPU in an afternoon, on the project's photographs.
 
-Command: ``facesmith train retinaface-mobilenet0.25 --data DIR`` (DIR: unpacked photographs and their label files)
+Command: ``facesmith train retinaface-mobilenet0.25 --data DIR`` (DIR: unpacked photographs and label files)
 Hardware and time: 4 CPU cores (AVX-512), 11,000 steps of about 0.6 s.
-Expected: the figures that ``facesmith models`` shows for ``retinaface-mobilenet0.25``; docs/results.md explains them.
+Expected: the figures that ``facesmith models`` shows for ``retinaface-mobilenet0.25``; docs/results.md
+explains them.
 """
 
 from facesmith.data.batches import BatchConfig

@@ -3,9 +3,9 @@
 Command: ``torchrun --nproc-per-node 4 -m facesmith train retinaface-mobilenet0.25-widerface --data WIDER_DIR
 --device cuda`` (WIDER_DIR: RetinaFace's ``train/label.txt`` and ``train/images``, or WIDER FACE as published)
 Hardware and time: not run here; it needs all 12,880 images of WIDER FACE train and a GPU.
-Published (facts/retinaface, pretrained on ImageNet): 87.8 / 81.2 / 47.3 at VGA, 90.7 / 88.2 / 73.8 at original size.
-Its settings: 640², batch 32, 250 epochs, SGD 1e-3 with drops at 190 and 220; the rate is higher here for training
-from scratch.
+Published (facts/retinaface, pretrained on ImageNet): 87.8 / 81.2 / 47.3 at VGA, 90.7 / 88.2 / 73.8 at
+original size. Its settings: 640², batch 32, 250 epochs, SGD 1e-3 with drops at 190 and 220; the rate is higher
+here for training from scratch.
 """
 
 from facesmith.data.augment import AugmentConfig
