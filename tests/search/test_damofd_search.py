@@ -25,7 +25,7 @@ def _published(name: str, alpha: float | None = None) -> BackboneSearch:
     ("name", "options", "max_layers"), [("0.5G", reference.MOBILE, 14), ("2.5G", reference.RESIDUAL, 20)]
 )
 def test_the_same_pool_as_the_plain_loop(name: str, options: reference.Options, max_layers: int) -> None:
-    """1,500 iterations with a pool of 40, which turns over: the very same nets and scores, in the same order."""
+    """1,500 iterations, a pool of 40 that turns over: the very same nets and scores, in the same order."""
     regime = REGIMES[name]
     evolution = Evolution(_published(name), population=40, seed=3)
     for _ in range(1500):
@@ -110,7 +110,7 @@ def test_any_callable_is_a_score() -> None:
         evolution.step()
     assert evolution.best is not None
     best = regime.space.decode(evolution.best.candidate)
-    assert evolution.best.evaluation.score == best.layers >= 9
+    assert evolution.best.evaluation.score == best.layers >= 8
 
 
 def test_baseline_scores_are_maximised_too() -> None:
@@ -155,7 +155,7 @@ def test_measured_budgets_come_last_and_only_for_who_would_stay() -> None:
     assert [index for index, _ in slow.asked] == [0, 1, 2, 3, 4]
     slow.asked.clear()
     assert problem.evaluate(genome, evaluation.score + 1) == "outscored"
-    heavy = genome[:3] + ((11, 128, 512, 5),)
+    heavy = (*genome[:3], (11, 128, 512, 5))
     assert problem.evaluate(heavy, 0) in (MACS, "squeeze")  # type: ignore[arg-type]
     assert slow.asked == []
     (op, out, mid, _), *others = genome

@@ -24,6 +24,7 @@ VERBS = {
     "train": Verb("facesmith.cli.train:Train", "train a detector on labelled photographs"),
     "export": Verb("facesmith.cli.export:Export", "export trained weights to ONNX"),
     "evaluate": Verb("facesmith.cli.evaluate:Evaluate", "judge a detector by a benchmark's protocol"),
+    "search": Verb("facesmith.cli.search:Search", "find the network that fits a budget"),
     "submit": Verb("facesmith.cli.submit:Submit", "write predictions for a benchmark's server"),
     "models": Verb("facesmith.cli.models:Models", "list the weights: size, licence, training data, figures"),
     "doctor": Verb("facesmith.cli.doctor:Doctor", "check this installation and run a self-test"),

@@ -1,5 +1,6 @@
 """A detector over many pictures: streaming, in order, each picture read once, nothing skipped."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Collection, Iterator, Mapping
@@ -89,8 +90,11 @@ def predict(
         return Prediction(name, faces, image.shape[1], image.shape[0])
 
     hidden = not (progress and sys.stderr is not None and sys.stderr.isatty())
-    with tqdm(total=len(pictures), desc=detector.name, unit="picture", disable=hidden, leave=False) as bar:
-        for prediction in ordered_map(work, pictures.items(), workers=detector.threads):
+    with (
+        tqdm(total=len(pictures), desc=detector.name, unit="picture", disable=hidden, leave=False) as bar,
+        contextlib.closing(ordered_map(work, pictures.items(), workers=detector.threads)) as found,
+    ):
+        for prediction in found:
             bar.update()
             yield prediction
 

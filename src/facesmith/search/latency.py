@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
+from facesmith import files
 from facesmith.detectors.damofd.config import Backbone, DamoFDConfig, Stage
 from facesmith.errors import ConfigError, DeviceError
 from facesmith.search.budgets import half, stage_size, total
@@ -140,10 +141,8 @@ class Latency:
         self.config = config
         self.size = size
         self.runtime = runtime
-        self._known: dict[str, float] = {}
-        self._file: IO[str] | None = None
-        if table is not None:
-            self._open(table)
+        self.table = table
+        self._known: dict[str, float] = {} if table is None else _read(table, runtime)
 
     @property
     def constant(self) -> float:
@@ -177,34 +176,32 @@ class Latency:
         known = self._known.get(key)
         if known is None:
             known = self._known[key] = round(self.runtime.measure(graph()), 6)
-            if self._file is not None:
-                self._file.write(f"{key}\t{known}\n")
-                self._file.flush()
+            if self.table is not None:
+                with self.table.open("a", encoding="utf-8") as file:
+                    file.write(f"{key}\t{known}\n")
         return known
 
-    def _open(self, table: Path) -> None:
-        """Read what an earlier search measured; a last line that it could not finish is dropped."""
-        head = "# milliseconds of parts\t" + json.dumps(self.runtime.identity(), sort_keys=True) + "\n"
-        table.parent.mkdir(parents=True, exist_ok=True)
-        text = table.read_text(encoding="utf-8") if table.exists() else ""
-        text = text[: text.rfind("\n") + 1]
-        if text and not text.startswith(head):
-            raise ConfigError(
-                f"{table}: not measured on this runtime: it begins {text[:160]!r}, here that would be "
-                f"{head!r}; use another folder, or delete it"
-            )
-        for number, line in enumerate(text.splitlines()[1:], 2):
-            key, _, milliseconds = line.partition("\t")
-            try:
-                self._known[key] = float(milliseconds)
-            except ValueError:
-                raise ConfigError(f"{table}:{number}: expected a part and its time, got {line!r}") from None
-        self._file = table.open("r+" if table.exists() else "w", encoding="utf-8")
-        self._file.seek(len(text.encode()))
-        self._file.truncate()
-        if not text:
-            self._file.write(head)
-            self._file.flush()
+
+def _read(table: Path, runtime: Runtime) -> dict[str, float]:
+    """What an earlier search measured; a last line that it could not finish is dropped, a missing file begun."""
+    head = "# milliseconds of parts\t" + json.dumps(runtime.identity(), sort_keys=True) + "\n"
+    text = table.read_text(encoding="utf-8") if table.exists() else ""
+    whole = text[: text.rfind("\n") + 1] or head
+    if not whole.startswith(head):
+        raise ConfigError(
+            f"{table}: not measured on this runtime: it begins {text[:160]!r}, here that would be {head!r}; use "
+            "another folder, or delete it"
+        )
+    known = {}
+    for number, line in enumerate(whole.splitlines()[1:], 2):
+        key, _, milliseconds = line.partition("\t")
+        try:
+            known[key] = float(milliseconds)
+        except ValueError:
+            raise ConfigError(f"{table}:{number}: expected a part and its time, got {line!r}") from None
+    if whole != text:
+        files.write_text(table, whole)
+    return known
 
 
 def _at(size: tuple[int, int]) -> str:

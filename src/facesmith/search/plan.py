@@ -59,7 +59,9 @@ class Limits:
         """The published regime whose released net is nearest, in ratio, to the first limit given."""
         regimes = list(REGIMES.values())
         if self.flops is not None:
-            return min(regimes, key=_distance(self.flops, nominal_flops))
+            named = [regime for regime in regimes if nominal_flops(regime) == self.flops]
+            macs = _distance(self.flops, lambda r: DetectorMacs(r.detector, self.size)(r.detector.net))
+            return min(named or regimes, key=macs)
         if self.parameters is not None:
             return min(regimes, key=_distance(self.parameters, lambda r: _released(DetectorParameters, r)))
         assert self.milliseconds is not None

@@ -74,12 +74,11 @@ def synflow(model: "nn.Module", shape: Shape, *, seed: int = 0) -> float:
             _neutralise(module)
     for parameter in model.parameters():
         parameter.requires_grad_(True)
+    if not weights:
+        raise ConfigError("synflow needs a convolution or linear layer, and the network has none")
     output = _last(model(torch.ones(1, *shape, dtype=torch.float64)))
-    gradients = torch.autograd.grad(output.sum(), weights, allow_unused=True)
-    flows = [(w * g).abs().sum() for w, g in zip(weights, gradients, strict=True) if g is not None]
-    if not flows:
-        raise ConfigError("synflow needs a convolution or linear layer that reaches the output")
-    return float(torch.stack(flows).sum())
+    gradients = torch.autograd.grad(output.sum(), weights, allow_unused=True, materialize_grads=True)
+    return float(sum((w * g).abs().sum() for w, g in zip(weights, gradients, strict=True)))
 
 
 def naswot(model: "nn.Module", shape: Shape, *, seed: int = 0, batch: int = 16) -> float:
@@ -170,12 +169,12 @@ def zen_score(
 
 
 def _neutralise(module: "nn.Module") -> None:
-    """Biases 0; normalisation with scale 1, shift 0 and the running statistics of a new module, without ε."""
+    """Biases 0; normalisation with scale 1, shift 0 and the running statistics of a new module, with next to no ε."""
     from torch import nn
 
     if isinstance(module, nn.BatchNorm2d):
         module.reset_running_stats()
-        module.eps = 0.0
+        module.eps = 1e-12  # torch refuses 0
     if isinstance(module, nn.BatchNorm2d | nn.GroupNorm) and module.affine:
         nn.init.ones_(module.weight)
     bias = getattr(module, "bias", None)
