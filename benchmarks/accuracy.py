@@ -151,12 +151,12 @@ def print_table(detector: Detector, measured: list[Measured]) -> None:
         f"facesmith {__version__}, {detector.device}, {detector.threads} threads; "
         f"lowest score {first.score_threshold}, NMS {first.nms}, no test-time augmentation"
     )
-    print(f"\n{'':22}{'figure':28}{'value':>8}   {'size':14}{'images':32}{'time':>8}{'CPU':>8}")
+    print(f"\n{'':22}{'figure':28}{'value':>8}   {'size':16}{'images':32}{'time':>8}{'CPU':>8}")
     for one in measured:
         label, r = one.name, one.result
         for name, value in shown(r).items():
             times = f"{one.seconds:7.0f}s{one.cpu_seconds:7.0f}s" if label else ""
-            print(f"{label:22}{name:28}{value:8.4f}   {r.provenance.size_rule or '':14}{r.scope:32}{times}")
+            print(f"{label:22}{name:28}{value:8.4f}   {r.provenance.size_rule or '':16}{r.scope:32}{times}")
             label = ""
     for one in measured:
         if one.sizes:

@@ -54,7 +54,7 @@ class TestReplacing:
     def test_temporary_name_keeps_the_suffix_and_is_hidden(self, tmp_path):
         with files.replacing(tmp_path / "weights.tar.onnx") as temporary:
             assert temporary.suffix == ".onnx"
-            assert temporary.name.startswith(".weights.tar-")
+            assert temporary.name.startswith(".")
 
     def test_two_writers_of_one_file_do_not_meet(self, tmp_path):
         path = tmp_path / "a.txt"

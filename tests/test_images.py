@@ -634,6 +634,13 @@ class TestWrite:
         images.write(tmp_path / f"a{suffix}", smooth())
         assert difference(images.read(tmp_path / f"a{suffix}"), smooth()) < 16
 
+    def test_jpeg_keeps_colour_edges(self, tmp_path):
+        """Chroma subsampling would mix columns of red and blue."""
+        image = np.zeros((32, 32, 3), np.uint8)
+        image[:, 0::2, 0], image[:, 1::2, 2] = 250, 250
+        images.write(tmp_path / "a.jpg", image)
+        assert difference(images.read(tmp_path / "a.jpg"), image) < 40
+
     def test_view(self, tmp_path):
         images.write(tmp_path / "a.png", quadrants()[:, ::-1])
         assert difference(images.read(tmp_path / "a.png"), quadrants()[:, ::-1]) == 0

@@ -64,7 +64,8 @@ class Faces:
     @classmethod
     def empty(cls, *, landmarks: bool = True) -> Self:
         """No faces."""
-        return cls(np.zeros((0, 4)), np.zeros(0), np.zeros((0, 5, 2)) if landmarks else None)
+        points = np.zeros((0, 5, 2), np.float32) if landmarks else None
+        return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), points)
 
     def __len__(self) -> int:
         return len(self.boxes)

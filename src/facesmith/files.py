@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,15 +13,14 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Parent folders are created. The temporary name keeps the suffix, so that writers that look at it still work.
     """
-    target = Path(path)
+    target = Path(os.path.realpath(path))  # a link stays a link
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = target.with_name(f".{secrets.token_hex(8)}{target.suffix}")
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # the umask applies
     try:
         yield temporary
-        mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
-        temporary.chmod(mode)
+        if target.exists():
+            temporary.chmod(target.stat().st_mode & 0o777)
         temporary.replace(target)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -39,8 +38,3 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current

@@ -134,8 +134,8 @@ def test_crops(run: Run) -> None:
     square(Path("p/x/a.png"))
     assert run("p", "--crops", "out/crops")[0] == 0
     written = sorted(path.relative_to("out/crops").as_posix() for path in Path("out").rglob("*.*"))
-    assert written == ["a.png.1.png", "a.png.2.png", "x/a.png.1.png"]
-    assert images.read("out/crops/a.png.1.png").shape == (112, 112, 3)
+    assert written == ["a.png-0000.png", "a.png-0001.png", "x/a.png-0000.png"]
+    assert images.read("out/crops/a.png-0000.png").shape == (112, 112, 3)
 
 
 def test_inputs_are_never_overwritten(run: Run) -> None:

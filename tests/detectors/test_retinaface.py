@@ -4,10 +4,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from drawn_faces import TINY
 from torch import Tensor
 
-from facesmith.detectors.parts.anchors import AnchorConfig, anchor_boxes, encode_boxes, encode_landmarks, make_anchors
+from drawn_faces import TINY
+from facesmith.detectors.parts.anchors import (
+    AnchorConfig,
+    anchor_boxes,
+    encode_boxes,
+    encode_landmarks,
+    make_anchors,
+)
 from facesmith.detectors.parts.assigners import NEGATIVE, NEITHER, POSITIVE, match
 from facesmith.detectors.parts.mobilenet import MobileNetConfig
 from facesmith.detectors.retinaface.config import RetinaFaceConfig

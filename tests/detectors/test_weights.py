@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from drawn_faces import TINY
 from safetensors.torch import load_file, save_file
 
+from drawn_faces import TINY
 from facesmith.detectors.base import DetectorNetwork
 from facesmith.detectors.retinaface.config import RetinaFaceConfig
 from facesmith.detectors.retinaface.model import RetinaFace

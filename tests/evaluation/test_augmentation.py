@@ -21,7 +21,8 @@ class Recorder:
 
 
 def face(x1: float, score: float, landmarks_at: float = 0.0) -> Faces:
-    points = np.array([(2, 3), (8, 3), (5, 5), (3, 8), (7, 8)], np.float32) + (landmarks_at, 0)
+    points = np.array([(2, 3), (8, 3), (5, 5), (3, 8), (7, 8)], np.float32)
+    points[:, 0] += landmarks_at
     return Faces(np.array([[x1, 10, x1 + 10, 20]]), np.array([score]), points[None])
 
 
@@ -59,7 +60,11 @@ def test_parse_pyramid_names_every_scale() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "size", "message"),
-    [("pyramid", "vga", "sizes of its own"), ("mirror", None, "none, flip or pyramid"), ("none", "big", "no such size")],
+    [
+        ("pyramid", "vga", "sizes of its own"),
+        ("mirror", None, "none, flip or pyramid"),
+        ("none", "big", "no such size"),
+    ],
 )
 def test_parse_refuses(kind: str, size: str | None, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
@@ -85,7 +90,7 @@ def test_one_look_is_plain_detection() -> None:
 def test_flip_is_voted_with_mirrored_boxes_and_swapped_landmarks() -> None:
     image = np.zeros((50, 100, 3), np.uint8)
     image[:, :30] = 200
-    # seen mirrored, the face at 10..20 lies at 80..90; one pixel further left here, so at 11..21 when turned back
+    # seen mirrored, the face at 10..20 lies at 80..90; here one pixel further left, so at 11..21 turned back
     detector = Recorder(face(10, 0.8, 10), face(79, 0.4, 79))
     found = Augmentation.parse("flip").detect(detector, image, threshold=0.02, nms=0.4)
     (first, _, _, nms), (second, _, _, _) = detector.calls

@@ -21,9 +21,7 @@ def picture(path: Path, cells: list[tuple[int, int]], *, width: int = 64, height
 
 
 def test_predictions_come_in_order_with_names_and_sizes(tiny_model: Path, tmp_path: Path) -> None:
-    files = {
-        f"event/{i}": picture(tmp_path / f"{i}.png", [(i % 4, 0)], height=16 * (i + 1)) for i in range(8)
-    }
+    files = {f"event/{i}": picture(tmp_path / f"{i}.png", [(i % 4, 0)], height=16 * (i + 1)) for i in range(8)}
     found = list(predict(load(tiny_model, threads=2), files, Settings(), progress=False))
     assert [one.name for one in found] == list(files)
     assert [(one.width, one.height) for one in found] == [(64, 16 * (i + 1)) for i in range(8)]
@@ -31,9 +29,7 @@ def test_predictions_come_in_order_with_names_and_sizes(tiny_model: Path, tmp_pa
         np.testing.assert_allclose(one.faces.boxes, [[16 * (i % 4), 0, 16 * (i % 4) + 16, 16]])
 
 
-def test_pictures_are_read_a_few_ahead_only(
-    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pictures_are_read_a_few_ahead_only(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file, read = picture(tmp_path / "a.png", [(0, 0)]), []
     original = images.read
 

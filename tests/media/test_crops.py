@@ -1,5 +1,7 @@
 """Crops by landmarks, by boxes, and their files."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -102,6 +104,26 @@ class TestCrop:
     def test_not_an_image(self):
         with pytest.raises(ImageError):
             crops.crop(np.zeros((10, 10, 3)), Faces.empty())
+
+
+LABELS = Path(__file__).parents[3] / "shared" / "data" / "train" / "widerface.txt"
+
+
+@pytest.mark.skipif(not LABELS.exists(), reason="needs the labels of WIDER FACE train in ../shared/data")
+def test_box_constants_are_the_medians_of_widerface():
+    lines = (line.split() for line in LABELS.read_text().splitlines() if not line.startswith("#"))
+    rows = np.array([line[:19] for line in lines], np.float64)
+    rows = rows[(rows[:, 4] >= 0) & (rows[:, 2:4].min(axis=1) >= 20)]
+    landmarks = rows[:, 4:19].reshape(-1, 5, 3)[:, :, :2]
+    matrices = np.concatenate(
+        [geometry.similarity(landmarks, face_at(0, 0)), np.tile([[[0.0, 0, 1]]], (len(rows), 1, 1))], axis=1
+    )
+    centre = (np.linalg.inv(matrices) @ [56, 56, 1])[:, :2]
+    longer = rows[:, 2:4].max(axis=1)
+    side = 112 / np.sqrt(np.linalg.det(matrices))
+    offset = (centre - rows[:, :2] - rows[:, 2:4] / 2) / longer[:, None]
+    assert np.median(side / longer) == pytest.approx(crops.BOX_SCALE, abs=0.006)
+    assert np.median(offset, axis=0) == pytest.approx([0, -crops.BOX_LIFT], abs=0.006)
 
 
 class TestWrite:

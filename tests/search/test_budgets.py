@@ -46,9 +46,7 @@ PUBLISHED = [
 
 
 @pytest.mark.parametrize(("name", "landmarks", "parameters", "macs"), PUBLISHED)
-def test_whole_detectors_to_the_last_printed_digit(
-    name: str, landmarks: bool, parameters: float, macs: float
-) -> None:
+def test_whole_detectors_to_the_last_printed_digit(name: str, landmarks: bool, parameters: float, macs: float) -> None:
     config = replace(RELEASED[name], landmarks=landmarks)
     assert round(DetectorParameters(config)(config.net) / 1e6, 2) == parameters
     assert round(DetectorMacs(config)(config.net) / 1e9, 3 if macs < 1 else 2) == macs
@@ -64,6 +62,20 @@ def test_against_layer_objects_on_random_nets() -> None:
             net = space.decode(genome)
             assert BackboneMacs()(net) == reference.macs(str(net))
             assert sum(map(stage_parameters, net.stages)) == reference.parameters(str(net))
+
+
+def test_against_the_torch_network() -> None:
+    from facesmith.detectors.damofd.model import DamoFD
+
+    rng = random.Random(3)
+    for name in ("0.5G", "2.5G"):
+        space = REGIMES[name].space
+        genome = space.encode(space.initial)
+        for _ in range(5):
+            genome = space.mutate(genome, 2, rng)
+        config = replace(REGIMES[name].detector, backbone=str(space.decode(genome)))
+        counted = sum(parameter.numel() for parameter in DamoFD(config).parameters())
+        assert DetectorParameters(config)(config.net) == counted
 
 
 def test_a_convolution_by_hand() -> None:

@@ -74,9 +74,7 @@ def test_other_sizes_and_alphas() -> None:
     for size, alpha in ((640, 0.0), (320, 0.1)):
         expected = sum(
             w * s
-            for w, s in zip(
-                (0.2, 0.27, 0.25, 0.18, 0.1), reference.stage_scores(str(net), alpha, size), strict=True
-            )
+            for w, s in zip((0.2, 0.27, 0.25, 0.18, 0.1), reference.stage_scores(str(net), alpha, size), strict=True)
         )
         assert DDSAR(alpha, size=size)(net) == pytest.approx(expected, rel=1e-12)
 
@@ -116,6 +114,4 @@ def test_wider_val_is_close_to_the_authors_weights() -> None:
     path = Path(__file__).parents[3] / "shared/data/dev/widerface-val.txt"
     if not path.exists():
         pytest.skip(f"needs {path.name} of the development photographs")
-    np.testing.assert_allclose(
-        stage_weights_of_labels([path]), (0.153, 0.313, 0.259, 0.167, 0.108), atol=0.12
-    )
+    np.testing.assert_allclose(stage_weights_of_labels([path]), (0.153, 0.313, 0.259, 0.167, 0.108), atol=0.12)

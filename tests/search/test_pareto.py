@@ -20,9 +20,7 @@ def test_front_is_what_nothing_dominates() -> None:
         & ((costs[None] < costs[:, None]) | (scores[None] > scores[:, None]))
     ).any(1)
     chosen = front(costs, scores)
-    assert {(costs[i], scores[i]) for i in chosen} == set(
-        zip(costs[~dominated], scores[~dominated], strict=True)
-    )
+    assert {(costs[i], scores[i]) for i in chosen} == set(zip(costs[~dominated], scores[~dominated], strict=True))
     assert np.all(np.diff(costs[chosen]) > 0)
     assert np.all(np.diff(scores[chosen]) > 0)
 

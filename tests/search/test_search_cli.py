@@ -8,6 +8,7 @@ from facesmith import configs
 from facesmith.cli.search import Search
 from facesmith.detectors.damofd.config import DamoFDConfig
 from facesmith.errors import ConfigError
+from facesmith.search import latency
 from facesmith.search.budgets import BackboneMacs, DetectorParameters
 from facesmith.search.ddsar import DDSAR
 from facesmith.search.record import read_candidates
@@ -88,7 +89,9 @@ def test_own_labels_weigh_the_stages(tmp_path: Path) -> None:
     assert settings["alpha"] == 0.1
 
 
-def test_latency_on_this_machine(tmp_path: Path) -> None:
+def test_latency_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latency, "LEAST_RUNS", 1)
+    monkeypatch.setattr(latency, "SECONDS", 0.0)
     flags = (
         "--latency",
         "1000",

@@ -19,9 +19,7 @@ CONFIG = RELEASED["0.5G"]
 
 def _outputs(model: bytes) -> list[np.ndarray]:  # type: ignore[type-arg]
     session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
-    feed = {
-        i.name: np.random.default_rng(1).standard_normal(i.shape, np.float32) for i in session.get_inputs()
-    }
+    feed = {i.name: np.random.default_rng(1).standard_normal(i.shape, np.float32) for i in session.get_inputs()}
     return list(session.run(None, feed))
 
 
@@ -84,16 +82,31 @@ class Counting(Runtime):
 
 def test_parts_are_measured_once_and_add_up(tmp_path: Path) -> None:
     latency = Latency(CONFIG, SIZE, Counting(), tmp_path / "t.tsv")
-    assert latency(CONFIG.net) == Counting().measure(detector_graph(CONFIG, SIZE))
+    assert latency(CONFIG.net) == pytest.approx(Counting().measure(detector_graph(CONFIG, SIZE)))
     known = len(latency)
-    assert known == 1 + 5 + 1  # neck and head, five first sub-layers, one later
+    assert known == 1 + 1 + 5 + 1  # whole detector, neck and head, five first sub-layers, one later
     deeper = replace(CONFIG.net.stages[3], layers=4)
-    assert latency.stage(3, deeper) - latency.stage(3, CONFIG.net.stages[3]) == 2 * 8
+    assert latency.stage(3, deeper) - latency.stage(3, CONFIG.net.stages[3]) == pytest.approx(2 * 8)
     assert len(latency) == known
-    assert latency.stage(2, CONFIG.net.stages[2]) == 8
+    assert latency.stage(2, CONFIG.net.stages[2]) == pytest.approx(8)
     assert len(latency) == known
     latency.stage(3, CONFIG.net.stages[2])  # elsewhere, it is another part
     assert len(latency) == known + 1
+
+
+def test_entries_and_exits_are_taken_out(tmp_path: Path) -> None:
+    """Where every graph costs a constant more, the detector measured whole is still predicted exactly."""
+
+    @dataclass(frozen=True)
+    class Entering(Counting):
+        def measure(self, model: bytes) -> float:
+            return 3 + super().measure(model)
+
+    latency = Latency(CONFIG, SIZE, Entering())
+    whole = Entering().measure(detector_graph(CONFIG, SIZE))
+    assert latency(CONFIG.net) == pytest.approx(whole)
+    parts = len(latency) - 1
+    assert latency.stage(2, CONFIG.net.stages[2]) == pytest.approx((8 + 3) * whole / (whole - 3 + 3 * parts))
 
 
 def test_the_table_outlives_the_search(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ import copy
 import math
 import subprocess
 import sys
+from itertools import pairwise
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ SHAPE = (3, 16, 16)
 def _chain(*widths: int, norm: bool = True, bias: bool = False, seed: int = 0) -> nn.Sequential:
     torch.manual_seed(seed)
     layers: list[nn.Module] = []
-    for before, after in zip(widths, widths[1:], strict=False):
+    for before, after in pairwise(widths):
         layers.append(nn.Conv2d(before, after, 3, padding=1, bias=bias))
         if norm:
             layers.append(nn.BatchNorm2d(after))
@@ -167,12 +168,12 @@ def test_as_scores_of_backbones(score: ZeroCost) -> None:
 
 
 def test_other_outputs_are_refused() -> None:
-    class Named(nn.Module):
+    class Named(nn.Conv2d):
         def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
             return {"x": x}
 
     with pytest.raises(ConfigError, match="not dict"):
-        synflow(Named(), SHAPE)
+        synflow(Named(3, 3, 1), SHAPE)
 
 
 def test_importing_the_search_does_not_import_torch() -> None:

@@ -12,7 +12,7 @@ from typing import Annotated, NamedTuple
 import cv2
 import tyro
 
-from facesmith import geometry, images
+from facesmith import images
 from facesmith.cli.inputs import Input, check_outputs, expand, unique_names
 from facesmith.errors import ConfigError, ImageError
 from facesmith.faces import Faces
@@ -121,7 +121,9 @@ class Detect:
 
                 images.write(task.drawing, drawing.draw(image, faces))
             if task.crops is not None:
-                _write_crops(task.crops, image, faces)
+                from facesmith.media import crops
+
+                crops.write(task.crops.parent, task.crops.name, crops.crop(image, faces))
         except ImageError as error:
             return error
         return Picture(path, image.shape[1], image.shape[0], faces)
@@ -157,13 +159,6 @@ def _lines(picture: Picture) -> str:
     return "\n".join(
         "\t".join((picture.path, *(f"{side:.1f}" for side in box), f"{score:.3f}")) for box, score in rows
     )
-
-
-def _write_crops(start: Path, image: images.RGB, faces: Faces) -> None:
-    """One file a face: ``start`` and the face's number, from 1 for the best score."""
-    assert faces.landmarks is not None, "every detector gives landmarks"
-    for number, crop in enumerate(geometry.align(image, faces.landmarks), 1):
-        images.write(start.with_name(f"{start.name}.{number}.png"), crop)
 
 
 def _writable(name: PurePath) -> PurePath:

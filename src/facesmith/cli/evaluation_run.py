@@ -107,19 +107,21 @@ def evaluate(common: Common, task: Task[Any]) -> int:
         load(name, device=common.device, threads=common.threads)
         for name in (common.model or (None,) if wants_model else ())
     ]
-    read = [Judged(task.read(path), provenance_of(path)) for path in common.predictions]
+    read = [task.read(path) for path in common.predictions]
     _check_known(read, task)
+    origins = _told_apart(
+        [*(settings.provenance(one) for one in detectors), *(provenance_of(path) for path in common.predictions)]
+    )
     task = task.subset(pictures or _covered(read, task))
-    read = [one._replace(predictions=_only(one.predictions, task.images)) for one in read]
-    judged = _renamed([*(_detected(detector, pictures, settings) for detector in detectors), *read])
+    found = [
+        *(_detected(detector, pictures, settings) for detector in detectors),
+        *(_only(one, task.images) for one in read),
+    ]
+    judged = [Judged(one, origin) for one, origin in zip(found, origins, strict=True)]
     if common.save_predictions is not None:
         for one in judged:
-            save(
-                one.predictions,
-                common.save_predictions,
-                common.save_format or task.save_format,
-                one.provenance,
-            )
+            form = task.formats[common.save_format or task.save_format]
+            save(one.predictions, common.save_predictions, form, one.provenance)
     results = [task.evaluate(one.predictions, task.truth, one.provenance) for one in judged]
     evidence = None if common.output.report is None else _evidence(judged, task, pictures)
     return publish(results, common.output, evidence)
@@ -141,15 +143,11 @@ def _checked(common: Common, task: Task[Any]) -> Settings:
     settings = common.settings()
     uses_model = bool(common.model) or not common.predictions
     if uses_model and not task.from_detector:
-        raise ConfigError(
-            "detectors here give five landmarks; for this protocol give --predictions, files of points"
-        )
+        raise ConfigError("detectors here give five landmarks; for this protocol give --predictions, files of points")
     if uses_model and common.images is None:
         raise ConfigError("--images DIR is needed to run a model; or judge files with --predictions PATH")
     if not uses_model and settings != Settings():
-        raise ConfigError(
-            "--size, --augment, --threshold and --nms are for models; predictions are judged as they are"
-        )
+        raise ConfigError("--size, --augment, --threshold and --nms are for models; predictions are judged as they are")
     if common.save_format is not None and common.save_predictions is None:
         raise ConfigError("--save-format needs --save-predictions DIR")
     if common.save_predictions is not None and not task.from_detector:
@@ -157,17 +155,17 @@ def _checked(common: Common, task: Task[Any]) -> Settings:
     return settings
 
 
-def _check_known(read: Sequence[Judged], task: Task[Any]) -> None:
+def _check_known(read: Sequence[Mapping[str, Any]], task: Task[Any]) -> None:
     """Raise what ``align`` raises if predictions are for images that the protocol does not have."""
     for one in read:
-        keys = {key: key for key in one.predictions}
+        keys = {key: key for key in one}
         if len(restrict(keys, task.known)) != len(keys):
             align(keys, task.known)
 
 
-def _covered(read: Sequence[Judged], task: Task[Any]) -> list[str]:
+def _covered(read: Sequence[Mapping[str, Any]], task: Task[Any]) -> list[str]:
     """The protocol's images that any of the predictions are for."""
-    found = set[str]().union(*(restrict({k: k for k in one.predictions}, task.images) for one in read))
+    found = set[str]().union(*(restrict({key: key for key in one}, task.images) for one in read))
     return [name for name in task.images if name in found]
 
 
@@ -175,28 +173,25 @@ def _only(predictions: Mapping[str, Any], names: Sequence[str]) -> Mapping[str, 
     return restrict(predictions, names) if len(predictions) != len(names) else predictions
 
 
-def _detected(detector: Detector, pictures: Mapping[str, Path], settings: Settings) -> Judged:
-    found: dict[str, Faces] = {one.name: one.faces for one in predict(detector, pictures, settings)}
-    return Judged(found, settings.provenance(detector))
+def _detected(detector: Detector, pictures: Mapping[str, Path], settings: Settings) -> dict[str, Faces]:
+    return {one.name: one.faces for one in predict(detector, pictures, settings)}
 
 
-def _renamed(judged: Sequence[Judged]) -> list[Judged]:
+def _told_apart(origins: Sequence[Provenance]) -> list[Provenance]:
     """Detectors of the same name get behind it in what they differ: size, augmentation, thresholds, checksum.
 
     Raises:
         ConfigError: they differ in nothing.
     """
     named = []
-    for one in judged:
-        name = one.provenance.detector
-        alike = [other.provenance for other in judged if other.provenance.detector == name]
-        own, rest = _traits(one.provenance), [_traits(other) for other in alike]
-        differing = [trait for i, trait in enumerate(own) if len({traits[i] for traits in rest}) > 1]
-        if rest.count(own) > 1:
-            raise ConfigError(f"{name} was given twice with the same settings")
-        if differing:
-            name = f"{name} ({', '.join(differing)})"
-        named.append(one._replace(provenance=replace(one.provenance, detector=name)))
+    for one in origins:
+        own = _traits(one)
+        alike = [_traits(other) for other in origins if other.detector == one.detector]
+        if alike.count(own) > 1:
+            raise ConfigError(f"{one.detector} was given twice with the same settings")
+        differing = [trait for i, trait in enumerate(own) if len({traits[i] for traits in alike}) > 1]
+        behind = f" ({', '.join(differing)})" if differing else ""
+        named.append(replace(one, detector=one.detector + behind))
     return named
 
 

@@ -119,12 +119,12 @@ def _wider_blocks(path: Path, lines: list[str]) -> Iterator[tuple[str, FloatArra
 
 def _numbers(path: Path, number: int, line: str) -> FloatArray:
     try:
-        values = np.array([float(word) for word in line.split()], np.float32)
+        values = np.array([float(word) for word in line.split()])
     except ValueError:
         raise LabelError(f"{path}:{number}: not a line of numbers: {line.strip()[:60]!r}") from None
-    if not np.isfinite(values).all():
+    if not (np.abs(values) <= np.finfo(np.float32).max).all():
         raise LabelError(f"{path}:{number}: NaN or infinity in {line.strip()[:60]!r}")
-    return values
+    return values.astype(np.float32)
 
 
 def _stack(rows: list[FloatArray]) -> FloatArray:

@@ -9,12 +9,15 @@ from safetensors.torch import save_file
 
 from facesmith import configs, files
 from facesmith.detectors.base import DetectorNetwork
+from facesmith.detectors.damofd.config import DamoFDConfig
+from facesmith.detectors.damofd.model import DamoFD
 from facesmith.detectors.retinaface.config import RetinaFaceConfig
 from facesmith.detectors.retinaface.model import RetinaFace
 from facesmith.errors import ConfigError, ModelError
 
 DETECTORS: dict[str, tuple[type[Any], type[DetectorNetwork]]] = {
     "retinaface": (RetinaFaceConfig, RetinaFace),
+    "damofd": (DamoFDConfig, DamoFD),
 }
 """Kind -> its configuration and its network."""
 

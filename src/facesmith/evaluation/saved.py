@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple
 
 from facesmith import files
 from facesmith.errors import LabelError
@@ -17,22 +17,27 @@ from facesmith.evaluation.predictions import write_coco_json, write_fddb_text, w
 from facesmith.evaluation.result import Provenance
 from facesmith.faces import Faces
 
-T = TypeVar("T")
 
-FORMATS: Mapping[str, tuple[str, Callable[[Mapping[str, Faces], Path], None]]] = {
-    "wider": ("", write_wider_folder),
-    "fddb": (".txt", write_fddb_text),
-    "coco": (".json", write_coco_json),
-    "jsonl": (".jsonl", write_jsonl),
+class Format(NamedTuple):
+    """A way to save predictions: the file's suffix (none: a folder) and the writer."""
+
+    suffix: str
+    write: Callable[[Mapping[str, Faces], Path], None]
+
+
+FORMATS: Mapping[str, Format] = {
+    "wider": Format("", write_wider_folder),
+    "fddb": Format(".txt", write_fddb_text),
+    "coco": Format(".json", write_coco_json),
+    "jsonl": Format(".jsonl", write_jsonl),
 }
-"""Format -> suffix (none: a folder) and writer; see :mod:`facesmith.evaluation.predictions`."""
+"""The formats of :mod:`facesmith.evaluation.predictions`."""
 
 
-def save(predictions: Mapping[str, Faces], folder: Path, kind: str, provenance: Provenance) -> Path:
-    """Write predictions in the format ``kind`` of :data:`FORMATS` into ``folder``, by the detector's name."""
-    suffix, write = FORMATS[kind]
-    path = folder / (provenance.detector.replace("/", "-") + suffix)
-    write(predictions, path)
+def save(predictions: Mapping[str, Faces], folder: Path, form: Format, provenance: Provenance) -> Path:
+    """Write predictions and their record into ``folder``, named after the detector."""
+    path = folder / (provenance.detector.replace("/", "-") + form.suffix)
+    form.write(predictions, path)
     record = {"predictions_sha256": checksum(path), "provenance": asdict(provenance)}
     files.write_text(_record_path(path), json.dumps(record, indent=1) + "\n")
     return path

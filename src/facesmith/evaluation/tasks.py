@@ -16,6 +16,7 @@ from facesmith.evaluation.point_predictions import read_points_or_faces
 from facesmith.evaluation.predict import find_pictures
 from facesmith.evaluation.predictions.fddb_text import read_fddb_ellipses
 from facesmith.evaluation.result import Provenance, Result
+from facesmith.evaluation.saved import FORMATS, Format
 from facesmith.evaluation.widerface.truth import ATTRIBUTES
 from facesmith.faces import Faces
 
@@ -40,7 +41,8 @@ class Task(Generic[T]):
         names: truth -> its images' names.
         evaluate: (predictions, truth, provenance) -> result.
         read: reads prediction files.
-        save_format: format in which predictions are saved if no other is asked for.
+        save_format: name of the format in which predictions are saved if no other is asked for.
+        formats: name -> format.
         labels: truth -> what reports compare boxes with; ``None`` where the truth is not boxes.
         levels: attribute -> names of its levels.
         from_detector: whether predictions can come from a detector of boxes and five landmarks.
@@ -52,6 +54,7 @@ class Task(Generic[T]):
     evaluate: Callable[[Mapping[str, Any], T, Provenance], Result]
     read: Callable[[Path], Mapping[str, Any]] = predictions.read
     save_format: str = "jsonl"
+    formats: Mapping[str, Format] = field(default_factory=lambda: FORMATS)
     labels: Callable[[T], dict[str, Labels]] | None = None
     levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     from_detector: bool = True
@@ -134,6 +137,10 @@ def coco_task(truth: Path) -> Task[coco.Truth]:
         evaluate=lambda found, loaded, origin: coco.evaluate(found, loaded, provenance=origin),
         read=lambda path: _read_coco(path, truth),
         save_format="coco",
+        formats={
+            **FORMATS,
+            "coco": FORMATS["coco"]._replace(write=lambda found, path: _write_coco(found, path, truth)),
+        },
         labels=_coco_labels,
     )
 
@@ -164,9 +171,7 @@ def mesh_task(truth: Path) -> Task[mesh.Truth]:
 def as_faces(found: Mapping[str, Any]) -> dict[str, Faces]:
     """Predictions with ellipses turned into the boxes around them."""
     return {
-        name: Faces(one.boxes().astype(np.float32), one.scores.astype(np.float32))
-        if isinstance(one, Ellipses)
-        else one
+        name: Faces(one.boxes().astype(np.float32), one.scores.astype(np.float32)) if isinstance(one, Ellipses) else one
         for name, one in found.items()
     }
 
@@ -197,10 +202,17 @@ def _coco_labels(truth: coco.Truth) -> dict[str, Labels]:
 
 
 def _read_coco(path: Path, truth: Path) -> Mapping[str, Faces]:
-    """COCO results may name images by the annotation file's numbers; other formats are read as they are."""
-    if predictions.reader_of(path) is predictions.read_coco_json:
-        return predictions.read_coco_json(path, truth)
+    """A list of detections may number images as the annotation file does; all else brings its own names."""
+    if path.is_file():
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            if file.read(100).lstrip().startswith("["):
+                return predictions.read_coco_json(path, truth)
     return predictions.read(path)
+
+
+def _write_coco(found: Mapping[str, Faces], path: Path, truth: Path) -> None:
+    """With the annotation file's numbers, so that COCO's own tools take it."""
+    predictions.write_coco_json(found, path, truth)
 
 
 def _size(path: Path) -> tuple[int, int]:

@@ -69,9 +69,7 @@ class BackboneSearch:
         ConfigError: no budget, or none that can be kept.
     """
 
-    def __init__(
-        self, space: Space, score: Score, budgets: Sequence[Budget], *, foothold: float = FOOTHOLD
-    ) -> None:
+    def __init__(self, space: Space, score: Score, budgets: Sequence[Budget], *, foothold: float = FOOTHOLD) -> None:
         if not budgets:
             raise ConfigError("a search needs a budget, or its candidates grow without end")
         self.score = score
@@ -153,9 +151,7 @@ class BackboneSearch:
             if self._fitting_mutants(wanted) == wanted:
                 return
         limits = ", ".join(f"{budget.name} {budget.limit:,.10g}" for budget in self.budgets)
-        raise ConfigError(
-            f"no net of this space keeps to {limits}; raise the budget, or choose another regime"
-        )
+        raise ConfigError(f"no net of this space keeps to {limits}; raise the budget, or choose another regime")
 
     def _fitting_mutants(self, wanted: int) -> int:
         rng, fitting = random.Random(0), 0

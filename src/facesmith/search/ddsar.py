@@ -86,9 +86,7 @@ def sar_batch(nets: npt.NDArray[np.int32], size: int, alpha: float) -> npt.NDArr
         rows = nets[..., 0] == code
         _, kernel, in_channels, out, stride, bottleneck, layers, expansion = nets[rows].T
         side = sides[rows]
-        regions = _regions(
-            block, np.log, in_channels, out, bottleneck, expansion, layers, side, side / stride
-        )
+        regions = _regions(block, np.log, in_channels, out, bottleneck, expansion, layers, side, side / stride)
         logarithms = np.log(np.log(side * side * _INPUT_CHANNELS) + regions)
         result[rows] = logarithms + alpha * _kernels(block, kernel, layers)
     return result

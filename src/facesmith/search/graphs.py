@@ -167,9 +167,7 @@ class _Graph:
 
     def finish(self, outputs: Sequence[Feature]) -> bytes:
         helper = self._onnx.helper
-        ends = [
-            helper.make_tensor_value_info(f[0], self._onnx.TensorProto.FLOAT, [1, *f[1:]]) for f in outputs
-        ]
+        ends = [helper.make_tensor_value_info(f[0], self._onnx.TensorProto.FLOAT, [1, *f[1:]]) for f in outputs]
         graph = helper.make_graph(self._nodes, "part", self._inputs, ends, self._weights)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
         return bytes(model.SerializeToString())
@@ -192,7 +190,5 @@ def _import_onnx() -> ModuleType:
         import onnx.helper
         import onnx.numpy_helper
     except ImportError as error:
-        raise MissingExtraError(
-            "measuring latency needs the onnx package: pip install 'facesmith[export]'"
-        ) from error
+        raise MissingExtraError("measuring latency needs the onnx package: pip install 'facesmith[export]'") from error
     return onnx

@@ -1,8 +1,8 @@
 """Latency budgets: a detector's time on the real runtime, predicted from a table of measured parts.
 
-A part is the first sub-layer of a stage, or a later one, at its resolution. Each is measured once in
-onnxruntime as a graph of its own and kept in a file; a detector's latency is predicted as the sum of its
-parts, plus neck and head.
+A part is the first sub-layer of a stage, or a later one, at its resolution. Each is measured once in onnxruntime as
+a graph of its own and kept in a file; a detector's latency is predicted as the sum of its parts, neck and head, times
+a correction found on one whole detector.
 """
 
 import json
@@ -10,6 +10,7 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from facesmith import files
 from facesmith.detectors.damofd.config import Backbone, DamoFDConfig, Stage
 from facesmith.errors import ConfigError, DeviceError
 from facesmith.search.budgets import half, stage_size, total
-from facesmith.search.graphs import neck_and_head_graph, stage_graph
+from facesmith.search.graphs import detector_graph, neck_and_head_graph, stage_graph
 
 WARM_UP = 2
 LEAST_RUNS = 5
@@ -47,9 +48,7 @@ class Runtime:
         if self.threads < 1:
             raise ConfigError(f"threads must be 1 or more, not {self.threads}")
         if self.device not in _PROVIDERS:
-            raise DeviceError(
-                f"latency can be measured on {' and '.join(_PROVIDERS)}, not on {self.device!r}"
-            )
+            raise DeviceError(f"latency can be measured on {' and '.join(_PROVIDERS)}, not on {self.device!r}")
 
     def identity(self) -> dict[str, Any]:
         """What a measurement is valid for."""
@@ -77,9 +76,7 @@ class Runtime:
         options.log_severity_level = 3
         session = ort.InferenceSession(model, options, providers=[provider])
         if session.get_providers()[0] != provider:
-            raise DeviceError(
-                f"{self.device} was asked for, but onnxruntime runs on {session.get_providers()[0]}"
-            )
+            raise DeviceError(f"{self.device} was asked for, but onnxruntime runs on {session.get_providers()[0]}")
         binding = session.io_binding()
         for tensor in session.get_inputs():
             values = np.random.default_rng(0).standard_normal(tensor.shape, np.float32)
@@ -121,15 +118,16 @@ def _processor() -> str:
 
 
 class Latency:
-    """Milliseconds of a whole detector at one input size, as a sum over stages; parts are measured when
-    first met.
+    """Milliseconds of a whole detector at one input size, as a sum over stages; parts are measured when first met.
+
+    Graphs of single parts have entries and exits that a whole network has not, so their sum is some 10 % too high.
+    The detector of ``config`` is measured whole as well; the ratio to its own sum corrects all predictions.
 
     Args:
-        config: gives neck and head; they are measured on its own backbone's taps.
+        config: gives neck and head, measured on its own backbone's taps, and the detector to correct by.
         size: height and width of the input, pixels.
         runtime: where to measure.
-        table: file of the measured parts, made if missing, appended to as parts are measured; None: memory
-        only.
+        table: file of what has been measured, made if missing, appended to as parts are met; None: memory only.
 
     Raises:
         ConfigError: ``table`` was measured elsewhere, or is no such table.
@@ -144,25 +142,44 @@ class Latency:
         self.table = table
         self._known: dict[str, float] = {} if table is None else _read(table, runtime)
 
-    @property
+    @cached_property
     def constant(self) -> float:
         """Neck and head."""
-        config = self.config
-        numbers = config.neck_channels, config.head_convs, config.head_channels, config.head_groups
-        flags = config.head_depthwise, config.landmarks
-        key = f"head({','.join(str(int(n)) for n in (*numbers, *flags, *config.net.taps))}){_at(self.size)}"
-        return self._time(key, lambda: neck_and_head_graph(config, self.size))
+        return self._correction * self._head_sum
 
     def stage(self, index: int, stage: Stage) -> float:
         """One stage: its first sub-layer, and as many of the later kind as it has."""
+        return self._correction * self._stage_sum(index, stage)
+
+    @cached_property
+    def _correction(self) -> float:
+        whole = self._time(
+            f"detector({self._numbers}){self.config.backbone}",
+            lambda: detector_graph(self.config, self.size),
+            self.size,
+        )
+        return whole / (self._head_sum + sum(self._stage_sum(*row) for row in enumerate(self.config.net.stages)))
+
+    @property
+    def _head_sum(self) -> float:
+        numbers = f"{self._numbers},{','.join(map(str, self.config.net.taps))}"
+        return self._time(f"head({numbers})", lambda: neck_and_head_graph(self.config, self.size), self.size)
+
+    @property
+    def _numbers(self) -> str:
+        c = self.config
+        flags = int(c.head_depthwise), int(c.landmarks)
+        return ",".join(map(str, (c.neck_channels, c.head_convs, c.head_channels, c.head_groups, *flags)))
+
+    def _stage_sum(self, index: int, stage: Stage) -> float:
         outside = stage_size(index, self.size)
         first = replace(stage, layers=1)
-        milliseconds = self._time(f"{first}{_at(outside)}", lambda: stage_graph(first, outside))
+        milliseconds = self._time(str(first), lambda: stage_graph(first, outside), outside)
         if stage.layers == 1:
             return milliseconds
         inside = half(outside)
         later = replace(first, in_channels=stage.out_channels, stride=1)
-        each = self._time(f"+{later}{_at(inside)}", lambda: stage_graph(later, inside, later=True))
+        each = self._time(f"+{later}", lambda: stage_graph(later, inside, later=True), inside)
         return milliseconds + (stage.layers - 1) * each
 
     def __call__(self, backbone: Backbone) -> float:
@@ -172,7 +189,8 @@ class Latency:
         """How many parts have been measured."""
         return len(self._known)
 
-    def _time(self, key: str, graph: Callable[[], bytes]) -> float:
+    def _time(self, name: str, graph: Callable[[], bytes], size: tuple[int, int]) -> float:
+        key = f"{name}@{size[0]}x{size[1]}"
         known = self._known.get(key)
         if known is None:
             known = self._known[key] = round(self.runtime.measure(graph()), 6)
@@ -183,14 +201,14 @@ class Latency:
 
 
 def _read(table: Path, runtime: Runtime) -> dict[str, float]:
-    """What an earlier search measured; a last line that it could not finish is dropped, a missing file begun."""
+    """What an earlier search measured; a last line that it could not finish is dropped, no file begun."""
     head = "# milliseconds of parts\t" + json.dumps(runtime.identity(), sort_keys=True) + "\n"
     text = table.read_text(encoding="utf-8") if table.exists() else ""
     whole = text[: text.rfind("\n") + 1] or head
     if not whole.startswith(head):
         raise ConfigError(
-            f"{table}: not measured on this runtime: it begins {text[:160]!r}, here that would be {head!r}; use "
-            "another folder, or delete it"
+            f"{table}: not measured on this runtime: it begins {text[:160]!r}, here that would be {head!r}; "
+            "use another folder, or delete it"
         )
     known = {}
     for number, line in enumerate(whole.splitlines()[1:], 2):
@@ -202,7 +220,3 @@ def _read(table: Path, runtime: Runtime) -> dict[str, float]:
     if whole != text:
         files.write_text(table, whole)
     return known
-
-
-def _at(size: tuple[int, int]) -> str:
-    return f"@{size[0]}x{size[1]}"

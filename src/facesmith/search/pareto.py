@@ -57,16 +57,13 @@ def svg(
         f'<path d="M{edge:.1f},16V{HEIGHT - MARGIN}" stroke="#b33" stroke-dasharray="4 3"/>',
         *_ticks(across, down),
         f'<text x="{WIDTH / 2}" y="{HEIGHT - 16}" text-anchor="middle">{escape(cost)}</text>',
-        f'<text transform="translate(16 {HEIGHT / 2}) rotate(-90)" text-anchor="middle">'
-        f"{escape(score)}</text>",
+        f'<text transform="translate(16 {HEIGHT / 2}) rotate(-90)" text-anchor="middle">{escape(score)}</text>',
     ]
     for name, (x, y) in marks.items():
         px, py = across(np.array([x]))[0], down(np.array([y]))[0]
         side, shift = ("end", -7) if px > WIDTH / 2 else ("start", 7)
         lines.append(f'<circle cx="{px:.1f}" cy="{py:.1f}" r="4" fill="#d9792b"/>')
-        lines.append(
-            f'<text x="{px + shift:.1f}" y="{py + 4:.1f}" text-anchor="{side}">{escape(name)}</text>'
-        )
+        lines.append(f'<text x="{px + shift:.1f}" y="{py + 4:.1f}" text-anchor="{side}">{escape(name)}</text>')
     return "\n".join([*lines, "</svg>"]) + "\n"
 
 

@@ -65,9 +65,7 @@ class Limits:
         if self.parameters is not None:
             return min(regimes, key=_distance(self.parameters, lambda r: _released(DetectorParameters, r)))
         assert self.milliseconds is not None
-        return min(
-            regimes, key=_distance(self.milliseconds, lambda r: self.latency(r.detector)(r.detector.net))
-        )
+        return min(regimes, key=_distance(self.milliseconds, lambda r: self.latency(r.detector)(r.detector.net)))
 
     def budgets(self, regime: Regime, *, constrained: bool) -> list[Budget]:
         """The budgets of a search in ``regime``; ``constrained`` bounds the parameters of a FLOP budget too

@@ -43,9 +43,7 @@ class Record:
         ConfigError: ``folder`` holds a search and ``resume`` is not set, or that search had other settings.
     """
 
-    def __init__(
-        self, folder: Path, costs: tuple[str, ...], settings: Mapping[str, Any], *, resume: bool
-    ) -> None:
+    def __init__(self, folder: Path, costs: tuple[str, ...], settings: Mapping[str, Any], *, resume: bool) -> None:
         self.folder = folder
         self._settings = dict(settings)
         self.state = self._load(resume)

@@ -34,9 +34,7 @@ class Results:
     def __init__(self, problem: BackboneSearch, evolution: Evolution[Genome], regime: Regime) -> None:
         if evolution.best is None:
             refusals = ", ".join(f"{count} by {why}" for why, count in evolution.refusals.most_common())
-            raise ConfigError(
-                f"none of {evolution.iteration} nets was accepted ({refusals}); raise the budget"
-            )
+            raise ConfigError(f"none of {evolution.iteration} nets was accepted ({refusals}); raise the budget")
         self.problem = problem
         self.evolution = evolution
         self.regime = regime
@@ -69,9 +67,7 @@ class Results:
         marks = {"best": (evaluation.costs[column], evaluation.score)}
         released = self.regime.detector.net
         marks[f"released {self.regime.name}"] = (shown.figure(released), self.problem.score(released))
-        picture = pareto.svg(
-            costs[:, column], scores, marks, cost=shown.name, score="score", limit=shown.limit
-        )
+        picture = pareto.svg(costs[:, column], scores, marks, cost=shown.name, score="score", limit=shown.limit)
         files.write_text(folder / PICTURE, picture)
 
     def summary(self, seen: int) -> str:

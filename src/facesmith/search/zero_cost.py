@@ -78,7 +78,8 @@ def synflow(model: "nn.Module", shape: Shape, *, seed: int = 0) -> float:
         raise ConfigError("synflow needs a convolution or linear layer, and the network has none")
     output = _last(model(torch.ones(1, *shape, dtype=torch.float64)))
     gradients = torch.autograd.grad(output.sum(), weights, allow_unused=True, materialize_grads=True)
-    return float(sum((w * g).abs().sum() for w, g in zip(weights, gradients, strict=True)))
+    flows = [(w.detach() * g).abs().sum() for w, g in zip(weights, gradients, strict=True)]
+    return float(torch.stack(flows).sum())
 
 
 def naswot(model: "nn.Module", shape: Shape, *, seed: int = 0, batch: int = 16) -> float:
@@ -169,7 +170,7 @@ def zen_score(
 
 
 def _neutralise(module: "nn.Module") -> None:
-    """Biases 0; normalisation with scale 1, shift 0 and the running statistics of a new module, with next to no ε."""
+    """Biases 0; normalisation with scale 1, shift 0, fresh running statistics and next to no ε."""
     from torch import nn
 
     if isinstance(module, nn.BatchNorm2d):
@@ -202,6 +203,4 @@ def _last(output: object) -> "Tensor":
         return output
     if isinstance(output, list | tuple) and output:
         return _last(output[-1])
-    raise ConfigError(
-        f"a zero-cost score needs a tensor, or a sequence of tensors, not {type(output).__name__}"
-    )
+    raise ConfigError(f"a zero-cost score needs a tensor, or a sequence of tensors, not {type(output).__name__}")

@@ -3,10 +3,7 @@ from facesmith.detectors.damofd.layers import Conv, Unit, first_units, later_uni
 
 
 def _projections(units: tuple[Unit, ...]) -> list[tuple[int, int, int] | None]:
-    return [
-        u.projection and (u.projection.in_channels, u.projection.out_channels, u.projection.stride)
-        for u in units
-    ]
+    return [u.projection and (u.projection.in_channels, u.projection.out_channels, u.projection.stride) for u in units]
 
 
 def test_inverted_stage() -> None:
@@ -48,9 +45,7 @@ def test_plain_stage_and_stem() -> None:
 def test_first_unit_projects_even_between_equal_widths() -> None:
     stage = RELEASED["0.5G"].net.stages[1]
     assert _projections(first_units(stage)) == [(32, 8, 2), (8, 32, 1)]
-    equal = Backbone.parse(
-        "K3(3,32,2,1)K3K3(32,32,2,8,1)K3K3(32,32,2,8,1)K3K3(32,32,2,8,1)K3K3(32,32,2,8,1)"
-    ).stages[1]
+    equal = Backbone.parse("K3(3,32,2,1)K3K3(32,32,2,8,1)K3K3(32,32,2,8,1)K3K3(32,32,2,8,1)K3K3(32,32,2,8,1)").stages[1]
     assert _projections(first_units(equal)) == [(32, 32, 2)]
 
 

@@ -25,9 +25,7 @@ def _walk(space: Space, steps: int, seed: int = 0) -> list[tuple[Genome, Genome]
 def test_mutations_keep_to_the_space(name: str) -> None:
     space = SPACES[name]
     for parent, child in _walk(space, 3000):
-        for (_, out, mid, layers), (operation, new_out, new_mid, new_layers) in zip(
-            parent, child, strict=True
-        ):
+        for (_, out, mid, layers), (operation, new_out, new_mid, new_layers) in zip(parent, child, strict=True):
             assert 0 <= operation < len(space.operations)
             assert new_out % 8 == new_mid % 8 == 0
             assert 8 <= new_out <= (128 if name == "0.5G" else 1024)

@@ -137,9 +137,7 @@ class Backbone:
         return cls(tuple(stages))  # type: ignore[arg-type]  # the length was checked
 
 
-_RELEASED_HALF_G = (
-    "K3(3,32,2,1)IDWE1K3(32,32,2,8,1)IDWE1K7(32,64,2,40,1)IDWE1K7(64,120,2,40,2)IDWE1K5(120,160,2,120,1)"
-)
+_RELEASED_HALF_G = "K3(3,32,2,1)IDWE1K3(32,32,2,8,1)IDWE1K7(32,64,2,40,1)IDWE1K7(64,120,2,40,2)IDWE1K5(120,160,2,120,1)"
 _STAGE = re.compile(r"(?P<name>[A-Za-z0-9]+)\((?P<numbers>[^()]*)\)")
 _STEM_NAME = re.compile(r"(?:SuperConv)?K(\d+)(?:BNRELU)?")
 _IDWE_NAME = re.compile(r"(?:SuperRes)?IDWE(\d+)K(\d+)")
@@ -181,6 +179,24 @@ def _stage(name: str, numbers: str, text: str) -> Stage:
 
 
 @dataclass(frozen=True)
+class DamoFDLossConfig:
+    """The loss (facts/damofd).
+
+    Attributes:
+        score: weight of the quality focal loss.
+        box: weight of the DIoU loss.
+        landmark: weight of the smooth-L1 loss of landmarks.
+        unlabelled_score: where labels are incomplete, a background anchor that scores higher is taken for an
+            unlabelled face and left out.
+    """
+
+    score: float = 1.0
+    box: float = 2.0
+    landmark: float = 0.1
+    unlabelled_score: float = 0.5
+
+
+@dataclass(frozen=True)
 class DamoFDConfig:
     """A whole detector: backbone, PAFPN neck on the last three taps, one head that the three levels share.
 
@@ -193,6 +209,8 @@ class DamoFDConfig:
         head_depthwise: depthwise-separable convolutions in the tower instead of full 3×3 ones.
         head_groups: groups of the tower's group normalisation.
         landmarks: whether the head has a landmark branch. The released nets come without and with it ("KPS").
+        candidates: rows that the network's ``decode`` gives, best scores first.
+        loss: weights of the loss.
 
     Raises:
         ConfigError: a value is out of range, or the backbone's text is no backbone.
@@ -205,6 +223,8 @@ class DamoFDConfig:
     head_depthwise: bool = True
     head_groups: int = 16
     landmarks: bool = True
+    candidates: int = 2000
+    loss: DamoFDLossConfig = DamoFDLossConfig()
 
     def __post_init__(self) -> None:
         Backbone.parse(self.backbone)
@@ -212,9 +232,7 @@ class DamoFDConfig:
             raise ConfigError("DamoFD: widths, convolutions and groups must be at least 1")
         grouped = [self.head_channels, *([self.neck_channels] if self.head_depthwise else [])]
         if any(channels % self.head_groups for channels in grouped):
-            raise ConfigError(
-                f"DamoFD: {self.head_groups} groups must divide the normalised widths, {grouped}"
-            )
+            raise ConfigError(f"DamoFD: {self.head_groups} groups must divide the normalised widths, {grouped}")
 
     @cached_property
     def net(self) -> Backbone:

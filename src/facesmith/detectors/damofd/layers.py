@@ -86,9 +86,7 @@ def _sublayer(stage: Stage, in_channels: int, stride: int, first: bool) -> tuple
             )
 
 
-def _squeezed(
-    in_channels: int, mid: int, out: int, kernel: int, stride: int, groups: int
-) -> tuple[Conv, ...]:
+def _squeezed(in_channels: int, mid: int, out: int, kernel: int, stride: int, groups: int) -> tuple[Conv, ...]:
     """1×1, K×K, 1×1; the stride lies in the middle."""
     return (
         Conv(in_channels, mid, 1),

@@ -14,7 +14,7 @@ from facesmith.detectors.base import DetectorNetwork
 from facesmith.detectors.damofd import layers
 from facesmith.detectors.damofd.config import DamoFDConfig, Stage
 from facesmith.detectors.parts.anchors import AnchorConfig, anchor_boxes, make_anchors
-from facesmith.detectors.parts.assigners import POSITIVE, NEITHER
+from facesmith.detectors.parts.assigners import NEITHER, POSITIVE
 from facesmith.detectors.parts.atss import match_atss
 from facesmith.detectors.parts.losses import distance_iou, paired_iou, quality_focal, smooth_l1
 from facesmith.detectors.parts.pafpn import PAFPN

@@ -46,9 +46,7 @@ class Widths:
         """The distinct results, ascending; all equally likely. Halves round to even, as the authors' do."""
         found = self._known.get(width)
         if found is None:
-            clipped = (
-                min(self.high or factor * width, max(self.low, factor * width)) for factor in self.factors
-            )
+            clipped = (min(self.high or factor * width, max(self.low, factor * width)) for factor in self.factors)
             found = self._known[width] = tuple(sorted({max(8, round(value / 8) * 8) for value in clipped}))
         return found
 
@@ -142,9 +140,7 @@ class Space:
         try:
             first, second, third, fourth = (self._gene(stage) for stage in backbone.stages[1:])
         except ValueError:
-            raise ConfigError(
-                f"{backbone}: the space has none of these blocks but {self.operations}"
-            ) from None
+            raise ConfigError(f"{backbone}: the space has none of these blocks but {self.operations}") from None
         return first, second, third, fourth
 
     def shrunk(self, factor: float, stem_factor: float = 1.0) -> "Space":
@@ -204,21 +200,15 @@ _SHRINKING = (1, 1 / 1.25, 1 / 1.5, 1 / 2, 1 / 2.5)
 
 def _mobile(initial: str, squeeze: int) -> Space:
     """Inverted depthwise stages whose widths only grow (budget 0.5G)."""
-    operations = tuple(
-        Operation(Block.IDWE, kernel, expansion) for kernel in (3, 5, 7) for expansion in (1, 2, 4, 6)
-    )
+    operations = tuple(Operation(Block.IDWE, kernel, expansion) for kernel in (3, 5, 7) for expansion in (1, 2, 4, 6))
     growing = (2.5, 2, 1.5, 1.25)
     out = Widths((*growing, 1), 8, 128)
-    return Space(
-        Backbone.parse(initial), operations, out, Widths((*growing, *_SHRINKING), 8, None), 14, squeeze
-    )
+    return Space(Backbone.parse(initial), operations, out, Widths((*growing, *_SHRINKING), 8, None), 14, squeeze)
 
 
 def _residual(initial: str, squeeze: int) -> Space:
     """Bottleneck and plain residual stages (the larger budgets)."""
-    operations = tuple(
-        Operation(block, kernel) for block in (Block.K1KXK1, Block.KXK) for kernel in (3, 5, 7)
-    )
+    operations = tuple(Operation(block, kernel) for block in (Block.K1KXK1, Block.KXK) for kernel in (3, 5, 7))
     out = Widths((2, 1.75, 1.5, 1.25, *_SHRINKING), 8, 1024)
     bottleneck = Widths((2.5, 2, 1.5, 1.25, *_SHRINKING), 8, 256)
     return Space(Backbone.parse(initial), operations, out, bottleneck, 20, squeeze)
@@ -236,25 +226,19 @@ REGIMES: dict[str, Regime] = {
     ),
     "2.5G": Regime(
         "2.5G",
-        _residual(
-            "K3(3,24,2,2)K3K3(24,32,2,32,3)K3K3(32,48,2,64,2)K3K3(48,64,2,128,2)K3K3(64,128,2,16,3)", 16
-        ),
+        _residual("K3(3,24,2,2)K3K3(24,32,2,32,3)K3K3(32,48,2,64,2)K3K3(48,64,2,128,2)K3K3(64,128,2,16,3)", 16),
         345e6,
         0.005,
     ),
     "10G": Regime(
         "10G",
-        _residual(
-            "K3(3,56,2,2)K3K3(56,56,2,64,5)K3K3(56,64,2,64,5)K3K3(64,96,2,128,3)K3K3(96,128,2,16,1)", 16
-        ),
+        _residual("K3(3,56,2,2)K3K3(56,56,2,64,5)K3K3(56,64,2,64,5)K3K3(64,96,2,128,3)K3K3(96,128,2,16,1)", 16),
         1414e6,
         0.005,
     ),
     "34G": Regime(
         "34G",
-        _residual(
-            "K3(3,56,2,2)K3K3(56,112,2,96,4)K3K3(112,224,2,96,4)K3K3(224,448,2,64,3)K3K3(448,512,2,32,1)", 16
-        ),
+        _residual("K3(3,56,2,2)K3K3(56,112,2,96,4)K3K3(112,224,2,96,4)K3K3(224,448,2,64,3)K3K3(448,512,2,32,1)", 16),
         4375e6,
         0.005,
     ),
