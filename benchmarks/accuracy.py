@@ -161,9 +161,7 @@ def print_table(detector: Detector, measured: list[Measured]) -> None:
     for one in measured:
         if one.sizes:
             print(f"\n{one.name}: recall of hard faces by size (√(width · height) in the original image)")
-            print(
-                f"{'pixels':>12}{'faces':>8}{'AP':>10}{'any score':>12}{f'score ≥ {EVERYDAY_THRESHOLD}':>14}"
-            )
+            print(f"{'pixels':>12}{'faces':>8}{'AP':>10}{'any score':>12}{f'score ≥ {EVERYDAY_THRESHOLD}':>14}")
             for row in one.sizes:
                 span = f"{row.smallest:.0f}-{row.below:.0f}"
                 print(

@@ -165,9 +165,7 @@ class Aflw2000:
     def run(self) -> int:
         """Evaluate."""
         task: tasks.Task[Any] = (
-            tasks.landmark_task(self.truth, landmarks.AFLW2000_3D)
-            if not self.dense
-            else tasks.mesh_task(self.truth)
+            tasks.landmark_task(self.truth, landmarks.AFLW2000_3D) if not self.dense else tasks.mesh_task(self.truth)
         )
         return evaluate(self.common, task)
 

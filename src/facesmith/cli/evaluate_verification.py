@@ -71,10 +71,7 @@ class Verification:
         """Evaluate."""
         truth = self._truth()
         made = [self._embedded(name, truth.images) for name in self.model or (None,)] if self._runs() else []
-        read = [
-            (Embeddings.load(path), Provenance(path.stem, checksum=checksum(path)))
-            for path in self.embeddings
-        ]
+        read = [(Embeddings.load(path), Provenance(path.stem, checksum=checksum(path))) for path in self.embeddings]
         results = [
             verification.evaluate(embeddings, truth, provenance=provenance, weighted=self.weighted)
             for embeddings, provenance in [*made, *read]
@@ -86,9 +83,7 @@ class Verification:
 
     def _truth(self) -> verification.Pairs | verification.Templates:
         if self._runs() and (self.images is None or self.recognition is None):
-            raise ConfigError(
-                "to run a detector give --images DIR and --recognition FILE; or judge --embeddings FILE"
-            )
+            raise ConfigError("to run a detector give --images DIR and --recognition FILE; or judge --embeddings FILE")
         if self.benchmark == "ijbc":
             if self.pairs is None:
                 raise ConfigError("ijbc needs --pairs FILE, its ijbc_template_pair_label.txt")

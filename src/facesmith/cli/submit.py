@@ -89,9 +89,7 @@ class Submit:
             pictures[name] = path
         if not pictures:
             raise ConfigError(f"{self.images}: no images below it")
-        if self.benchmark == "widerface" and (
-            wrong := next((n for n in pictures if n.count("/") != 1), None)
-        ):
+        if self.benchmark == "widerface" and (wrong := next((n for n in pictures if n.count("/") != 1), None)):
             raise ConfigError(
                 f"{pictures[wrong]}: WIDER FACE's images lie in one folder an event, as 0--Parade/name.jpg; "
                 "give the folder that holds these folders"

@@ -65,15 +65,11 @@ class Augmentation:
         if kind == "pyramid":
             if size is not None:
                 sides = ", ".join(map(str, _SHORT_SIDES))
-                raise ConfigError(
-                    f"the pyramid has sizes of its own (short sides {sides}); leave the size {size} away"
-                )
+                raise ConfigError(f"the pyramid has sizes of its own (short sides {sides}); leave the size {size} away")
             return cls(PYRAMID, flip=True)
         if kind not in ("none", "flip"):
             raise ConfigError(f"no such augmentation: {kind!r}; write none, flip or pyramid")
-        rule = SizeRule.parse(
-            VGA if size is not None and size.strip().lower() == "vga" else size or "original"
-        )
+        rule = SizeRule.parse(VGA if size is not None and size.strip().lower() == "vga" else size or "original")
         return cls((rule,), flip=kind == "flip")
 
     @property
@@ -91,9 +87,7 @@ class Augmentation:
         parts += ["horizontal flip"] if self.flip else []
         return ", ".join([*parts, "box voting"]) if parts else "none"
 
-    def detect(
-        self, detector: Detector, image: npt.NDArray[np.uint8], *, threshold: float, nms: float
-    ) -> Faces:
+    def detect(self, detector: Detector, image: npt.NDArray[np.uint8], *, threshold: float, nms: float) -> Faces:
         """The faces of one picture, best score first.
 
         Args:

@@ -83,9 +83,7 @@ def error_rows(mistakes: LandmarkMistakes) -> list[ErrorRow]:
         found = errors[np.isfinite(errors)]
         if len(errors):
             mean = float(found.mean()) if len(found) else float("nan")
-            rows.append(
-                ErrorRow(name, len(errors), len(found) / len(errors), mean, float((errors > FAILURE).mean()))
-            )
+            rows.append(ErrorRow(name, len(errors), len(found) / len(errors), mean, float((errors > FAILURE).mean())))
     return rows
 
 

@@ -240,9 +240,7 @@ def _best_faces(faces: Faces, labels: Labels) -> tuple[IntArray, FloatArray]:
     return best_overlap(faces.boxes, labels.boxes)
 
 
-def _judge(
-    face: IntArray, overlap: FloatArray, scores: FloatArray, counts: BoolArray
-) -> tuple[IntArray, FloatArray]:
+def _judge(face: IntArray, overlap: FloatArray, scores: FloatArray, counts: BoolArray) -> tuple[IntArray, FloatArray]:
     """(p,) kinds, and (m,) score of each true face's hit; boxes come by descending score within a picture."""
     kinds = np.where(overlap >= MISPLACED_IOU, int(Kind.MISPLACED), int(Kind.BACKGROUND))
     reached = np.flatnonzero(overlap >= HIT_IOU)

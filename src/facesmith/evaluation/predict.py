@@ -132,14 +132,10 @@ def find_pictures(folder: str | os.PathLike[str], names: Collection[str]) -> dic
         while name not in known and "/" in name:
             name = name.split("/", 1)[1]
         if name in found:
-            raise ConfigError(
-                f"{found[name]} and {path} are both image {name!r}; name a folder that holds one of them"
-            )
+            raise ConfigError(f"{found[name]} and {path} are both image {name!r}; name a folder that holds one of them")
         if name in known:
             found[name] = path
     if not found:
         example = f" (such as {next(iter(names))!r})" if names else ""
-        raise ConfigError(
-            f"{folder}: none of the {len(known):,} images of the ground truth{example} is below it"
-        )
+        raise ConfigError(f"{folder}: none of the {len(known):,} images of the ground truth{example} is below it")
     return {name: found[name] for name in names if name in found}

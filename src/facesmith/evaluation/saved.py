@@ -59,9 +59,7 @@ def provenance_of(path: Path) -> Provenance:
     except FileNotFoundError:
         return unknown
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise LabelError(
-            f"{_record_path(path)}: not a record of predictions ({error!r}); delete it"
-        ) from error
+        raise LabelError(f"{_record_path(path)}: not a record of predictions ({error!r}); delete it") from error
     return replace(known, settings={**known.settings, "predictions": found})
 
 

@@ -70,9 +70,7 @@ class BoxEvidence:
             "Pictures with most missed faces, and those with the most confident false boxes. Some of these "
             "are faces that nobody labelled. Drawn are boxes with a score of at least the operating point."
         )
-        return page.section(
-            "Worst pictures", text, [picture_legend(BOX_CLASSES), *_by_detector(drawn, names)]
-        )
+        return page.section("Worst pictures", text, [picture_legend(BOX_CLASSES), *_by_detector(drawn, names)])
 
 
 @dataclass(frozen=True)

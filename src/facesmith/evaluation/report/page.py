@@ -70,9 +70,7 @@ def header(results: Sequence[Result]) -> str:
     lines += [f'<div class="{kind}">{html.escape(scope)}</div>' for scope in scopes]
     notes: dict[str, None] = dict.fromkeys(note for result in results for note in result.notes)
     if notes:
-        lines.append(
-            '<ul class="notes">' + "".join(f"<li>{html.escape(note)}</li>" for note in notes) + "</ul>"
-        )
+        lines.append('<ul class="notes">' + "".join(f"<li>{html.escape(note)}</li>" for note in notes) + "</ul>")
     return "<header>" + "".join(lines) + "</header>"
 
 
@@ -82,9 +80,7 @@ def figures(results: Sequence[Result]) -> str:
     head = [_detector(i, result.provenance.detector, len(results)) for i, result in enumerate(results)]
     rows = [[html.escape(name), *(_number(result.metrics.get(name)) for result in results)] for name in names]
     counts = list(dict.fromkeys(name for result in results for name in result.counts))
-    others = [
-        [html.escape(name), *(_count(result.counts.get(name)) for result in results)] for name in counts
-    ]
+    others = [[html.escape(name), *(_count(result.counts.get(name)) for result in results)] for name in counts]
     tables = [table(["", *top], part) for top, part in ((head, rows), (_keys(len(results)), others)) if part]
     return section("Figures", "", [grid(tables)])
 
@@ -104,8 +100,7 @@ def sizes(mistakes: Sequence[Mistakes], names: Sequence[str]) -> str:
         for series, (name, rows) in enumerate(zip(names, tables, strict=True))
     ]
     points = "; ".join(
-        f"{one.threshold:.3f}" + (f" for {letter(i)}" if len(names) > 1 else "")
-        for i, one in enumerate(mistakes)
+        f"{one.threshold:.3f}" + (f" for {letter(i)}" if len(names) > 1 else "") for i, one in enumerate(mistakes)
     )
     text = (
         "Share of the faces that are found. Full bars: at the operating point, the score with the best F1 "
@@ -115,9 +110,7 @@ def sizes(mistakes: Sequence[Mistakes], names: Sequence[str]) -> str:
     return section("By face size", text, [grid([chart, _rows_table("pixels", groups, tables, names)])])
 
 
-def attributes(
-    mistakes: Sequence[Mistakes], names: Sequence[str], levels: Mapping[str, Sequence[str]]
-) -> str:
+def attributes(mistakes: Sequence[Mistakes], names: Sequence[str], levels: Mapping[str, Sequence[str]]) -> str:
     """Recall by attribute, a table each; nothing where the labels have none."""
     each = [rows_by_attribute(one, levels) for one in mistakes]
     parts = []
@@ -190,16 +183,13 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") ->
     """A table of cells that are HTML already."""
     top = "".join(f'<th scope="col">{cell}</th>' for cell in head)
     body = "".join(
-        f'<tr><th scope="row">{row[0]}</th>{"".join(f"<td>{cell}</td>" for cell in row[1:])}</tr>'
-        for row in rows
+        f'<tr><th scope="row">{row[0]}</th>{"".join(f"<td>{cell}</td>" for cell in row[1:])}</tr>' for row in rows
     )
     inside = f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody>"
     return f'<div class="wide"><table class="{kind}">{inside}</table></div>'
 
 
-def _rows_table(
-    title: str, groups: Sequence[str], tables: Sequence[Mapping[str, Row]], names: Sequence[str]
-) -> str:
+def _rows_table(title: str, groups: Sequence[str], tables: Sequence[Mapping[str, Row]], names: Sequence[str]) -> str:
     """One row a group; faces once, then recall (and false boxes, where they are known) of each detector."""
     with_false = any(row.false is not None for rows in tables for row in rows.values())
     head = [html.escape(title), "faces"]
@@ -253,10 +243,7 @@ def _keys(detectors: int) -> list[str]:
     """Colour and letter of each of several detectors; nothing for a single one."""
     if detectors == 1:
         return [""]
-    return [
-        f'<span class="key" style="background:var(--s{i % SERIES})"></span>{letter(i)}'
-        for i in range(detectors)
-    ]
+    return [f'<span class="key" style="background:var(--s{i % SERIES})"></span>{letter(i)}' for i in range(detectors)]
 
 
 def _title(protocol: str) -> str:

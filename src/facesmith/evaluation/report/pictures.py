@@ -137,9 +137,7 @@ def picture_legend(classes: Mapping[str, str]) -> str:
     """The legend of the boxes' or points' colours."""
     entries = []
     for name, text in classes.items():
-        swatch = (
-            f'<svg viewBox="0 0 22 14"><rect class="box {name}" x="3" y="2" width="16" height="10"/></svg>'
-        )
+        swatch = f'<svg viewBox="0 0 22 14"><rect class="box {name}" x="3" y="2" width="16" height="10"/></svg>'
         entries.append(f"<li>{swatch}{html.escape(text)}</li>")
     return f'<ul class="legend">{"".join(entries)}</ul>'
 
