@@ -186,7 +186,7 @@ class TestPlot:
     def test_false_positives_have_a_logarithmic_axis(self) -> None:
         x = np.array([0.0, 0, 1, 10, 100, 1000])
         line = Line("discrete", x, np.linspace(0.1, 0.9, 6), 0)
-        drawn = ET.fromstring(line_chart("", [line], "false positives", "recall"))
+        drawn = ET.fromstring(line_chart("", [line], "false positives", "recall", log_x=True))
         points = [tuple(map(float, p.split(","))) for p in drawn.find(".//polyline").get("points").split()]
         assert len(points) == 4  # what lies left of the axis is not drawn as a hook along it
         np.testing.assert_allclose(np.diff([p[0] for p in points]), points[1][0] - points[0][0], atol=0.6)

@@ -92,17 +92,21 @@ class Batches(Dataset[tuple[Tensor, Targets]]):
 
     def loader(self, first: int, end: int, *, workers: int) -> Iterator[tuple[Tensor, Targets]]:
         """Batches of the steps ``first`` … ``end`` − 1, in order, made ahead by ``workers`` processes."""
-        return iter(
-            DataLoader(
-                self,
-                batch_size=None,
-                sampler=range(first, end),
-                num_workers=workers,
-                generator=torch.Generator(),  # the global one's state is part of checkpoints
-                prefetch_factor=4 if workers else None,
-                worker_init_fn=_quiet_worker,
-            )
+        loader = DataLoader(
+            self,
+            batch_size=None,
+            sampler=range(first, end),
+            num_workers=workers,
+            generator=torch.Generator(),  # the global one's state is part of checkpoints
+            prefetch_factor=4 if workers else None,
+            worker_init_fn=_quiet_worker,
         )
+        threads = cv2.getNumThreads()
+        cv2.setNumThreads(1)  # ends OpenCV's threads: forked workers would wait for them or crash
+        try:
+            return iter(loader)
+        finally:
+            cv2.setNumThreads(threads)
 
 
 def collate(samples: Sequence[Sample]) -> tuple[Tensor, Targets]:

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from facesmith.evaluation.landmarks import Truth, assign, nme
+from facesmith.evaluation.landmarks import Truth, nme, placed
 from facesmith.evaluation.mistakes import SIZE_EDGES
 from facesmith.evaluation.predictions import align
-from facesmith.faces import Faces, Landmark
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -47,20 +46,8 @@ class ErrorRow:
 
 def find_landmark_mistakes(predictions: Mapping[str, Any], truth: Truth) -> LandmarkMistakes:
     """Judge the predictions, given as :func:`facesmith.evaluation.landmarks.evaluate` takes them."""
-    points: FloatArray = np.full(truth.points.shape, np.nan)
-    aligned = align(predictions, truth.images)
+    points = placed(align(predictions, truth.images), truth)
     labelled: npt.NDArray[np.bool_] = np.any(truth.visible, axis=1)
-    order = np.argsort(truth.image, kind="stable")
-    bounds = np.searchsorted(truth.image[order], np.arange(len(truth.images) + 1))
-    for i, prediction in enumerate(aligned):
-        rows = order[bounds[i] : bounds[i + 1]]
-        if not isinstance(prediction, Faces):
-            points[rows] = np.asarray(prediction, np.float64).reshape(points[rows].shape)
-        elif prediction.landmarks is not None and len(prediction):
-            centres = truth.boxes[rows].reshape(-1, 2, 2).mean(axis=1)
-            noses = np.where(labelled[rows, None], truth.points[rows, Landmark.NOSE], centres)
-            owner = assign(prediction, truth.boxes[rows], noses)
-            points[rows[owner >= 0]] = prediction.landmarks[owner[owner >= 0]]
     view = truth.protocol.views[0]
     counted = truth.visible if view.visible_only else np.repeat(labelled[:, None], points.shape[1], axis=1)
     return LandmarkMistakes(truth, points, nme(points, truth.points, truth.scales[view.name], counted))

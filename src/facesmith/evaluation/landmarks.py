@@ -117,7 +117,7 @@ def evaluate(
         LabelError: image names do not match, a number of points or faces is wrong, a point is not finite, or
             ``Faces`` have no landmarks.
     """
-    points = _placed(align(predictions, truth.images), truth)
+    points = placed(align(predictions, truth.images), truth)
     protocol, labelled = truth.protocol, np.any(truth.visible, axis=1)
     if not labelled.any():
         raise LabelError("none of the labelled faces has landmarks; there is nothing to measure")
@@ -197,18 +197,18 @@ def _parts(errors: FloatArray, points: FloatArray, truth: Truth) -> dict[str, fl
     return figures
 
 
-def _placed(predictions: Sequence[Faces | FloatArray], truth: Truth) -> FloatArray:
+def placed(predictions: Sequence[Faces | FloatArray], truth: Truth) -> FloatArray:
     """(n, k, 2) predicted points of the labelled faces, NaN where a face was not found."""
-    placed = np.full(truth.points.shape, np.nan)
+    points = np.full(truth.points.shape, np.nan)
     order = np.argsort(truth.image, kind="stable")
     bounds = np.searchsorted(truth.image[order], np.arange(len(truth.images) + 1))
     for i, (name, prediction) in enumerate(zip(truth.images, predictions, strict=True)):
         rows = order[bounds[i] : bounds[i + 1]]
         if isinstance(prediction, Faces):
-            placed[rows] = _from_faces(prediction, truth, rows, name)
+            points[rows] = _from_faces(prediction, truth, rows, name)
         else:
-            placed[rows] = _from_points(prediction, placed[rows].shape, name)
-    return placed
+            points[rows] = _from_points(prediction, points[rows].shape, name)
+    return points
 
 
 def _from_faces(faces: Faces, truth: Truth, rows: IntArray, name: str) -> FloatArray:

@@ -77,7 +77,7 @@ def evaluate(predictions: Predictions, truth: Truth, *, provenance: Provenance) 
         official_images=MALF.images,
         provenance=provenance,
         curves=(
-            Curve("TPR", alarms, rate, "mean false positives an image", "true positive rate"),
+            Curve("TPR", alarms, rate, "mean false positives an image", "true positive rate", log_x=True),
             curve.curve("precision"),
         ),
         counts={"faces": labels.count, "ignored": int(labels.ignored.sum()), "detections": len(found.boxes)},

@@ -22,6 +22,7 @@ class Curve:
         name: what the line shows, e.g. ``"easy"``.
         x, y: (k,) float64 values.
         x_label, y_label: axis titles, with units.
+        log_x: whether the x axis is usually drawn logarithmically.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Curve:
     y: Array
     x_label: str
     y_label: str
+    log_x: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ class Result:
             "provenance": asdict(self.provenance),
         }
         row["curves"] = [
-            {"name": c.name, "x_label": c.x_label, "y_label": c.y_label, "x": c.x.tolist(), "y": c.y.tolist()}
+            {"name": c.name, "x_label": c.x_label, "y_label": c.y_label, "log_x": c.log_x, "x": c.x.tolist(), "y": c.y.tolist()}
             for c in self.curves
         ]
         return row

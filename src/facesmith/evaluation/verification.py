@@ -128,6 +128,7 @@ def _by_pairs(
                 accepted.sum(axis=0) / persons.sum(),
                 "false accept rate",
                 "true accept rate",
+                log_x=True,
             ),
         ),
         counts={"pairs": len(truth.same), "images": len(truth.images), "no_face": missed},
@@ -157,7 +158,7 @@ def _by_templates(
         images=len(truth.images),
         official_images=IJB_C_IMAGES,
         provenance=provenance,
-        curves=(Curve("ROC", false, true, "false positive rate", "true positive rate"),),
+        curves=(Curve("ROC", false, true, "false positive rate", "true positive rate", log_x=True),),
         counts={"comparisons": len(truth.same), "templates": len(vectors), "no_face": missed},
         notes=tuple(notes),
     )

@@ -163,7 +163,7 @@ def _curves(roc: Roc, faces: int) -> tuple[Curve, ...]:
     last = last[chosen[chosen < len(last)]]
     x = roc.false_positives[last].astype(np.float64)
     return tuple(
-        Curve(name, x, np.maximum.accumulate(positives)[last] / faces, "false positives", label)
+        Curve(name, x, np.maximum.accumulate(positives)[last] / faces, "false positives", label, log_x=True)
         for name, positives, label in (
             ("discrete", roc.discrete.astype(np.float64), "recall"),
             ("continuous", roc.continuous, "mean IoU"),

@@ -38,7 +38,7 @@ def _of_one(result: Result) -> list[str]:
         for name, group in groups.items():
             title = name or (group[0].name if len(group) == 1 else f"{y_label} against {x_label}")
             lines = [Line(_labelled(c.name, result, c), c.x, c.y, i) for i, c in enumerate(group)]
-            drawn.append(line_chart(title, lines, x_label, y_label))
+            drawn.append(line_chart(title, lines, x_label, y_label, log_x=group[0].log_x))
     return drawn
 
 
@@ -58,7 +58,8 @@ def _of_several(results: Sequence[Result]) -> list[str]:
             )
             for i, curve in entries
         ]
-        drawn.append(line_chart(name, lines, entries[0][1].x_label, entries[0][1].y_label))
+        first = entries[0][1]
+        drawn.append(line_chart(name, lines, first.x_label, first.y_label, log_x=first.log_x))
     return drawn
 
 

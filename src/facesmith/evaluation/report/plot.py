@@ -104,16 +104,15 @@ def round_step(least: float) -> float:
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= least * (1 - 1e-9))
 
 
-def line_chart(title: str, lines: Sequence[Line], x_label: str, y_label: str) -> str:
+def line_chart(title: str, lines: Sequence[Line], x_label: str, y_label: str, *, log_x: bool = False) -> str:
     """A ``<figure>`` with the lines, axes, grid and legend.
 
-    The x axis is logarithmic where it counts false positives or their rate, as is usual. The y axis spans 0
-    to 1 for fractions.
+    The y axis spans 0 to 1 for fractions.
     """
     lines = [line for line in lines if len(line.x)]
     if not lines:
         return f'<figure class="chart"><p>{html.escape(title)}: no points to draw.</p></figure>'
-    x_axis = _x_axis(np.concatenate([line.x for line in lines]), log="false" in x_label.lower())
+    x_axis = _x_axis(np.concatenate([line.x for line in lines]), log=log_x)
     y_axis = _y_axis(np.concatenate([line.y for line in lines]))
     parts = [*_frame(_LINES, y_axis, y_label), *_x_ticks(_LINES, x_axis)]
     parts.append(_x_title(_LINES, x_label + (" (log)" if x_axis.log else "")))
