@@ -111,10 +111,7 @@ class Result:
             "notes": list(self.notes),
             "provenance": asdict(self.provenance),
         }
-        row["curves"] = [
-            {"name": c.name, "x_label": c.x_label, "y_label": c.y_label, "log_x": c.log_x, "x": c.x.tolist(), "y": c.y.tolist()}
-            for c in self.curves
-        ]
+        row["curves"] = [{**vars(c), "x": c.x.tolist(), "y": c.y.tolist()} for c in self.curves]
         return row
 
     def write_json(self, path: str | Path) -> None:

@@ -1,7 +1,7 @@
 """Face crops of one size, as recognition models want them."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +45,7 @@ def crop(image: npt.NDArray[np.uint8], faces: Faces, size: int = 112) -> npt.NDA
 
 
 def write(
-    folder: str | os.PathLike[str], stem: str, crops: Sequence[npt.NDArray[np.uint8]], suffix: str = ".png"
+    folder: str | os.PathLike[str], stem: str, crops: Iterable[npt.NDArray[np.uint8]], suffix: str = ".png"
 ) -> list[Path]:
     """Write ``crops`` as ``folder/stem-0000.png``, ``folder/stem-0001.png``, ...; the paths, in this order.
 
@@ -62,9 +62,10 @@ def write(
     """
     if not stem or Path(stem).name != stem:
         raise ValueError(f"{stem!r} must be a plain file name without suffix, such as 'portrait'")
-    paths = [Path(folder) / f"{stem}-{index:04d}{suffix}" for index in range(len(crops))]
-    for path, image in zip(paths, crops, strict=True):
-        images.write(path, image)
+    paths = []
+    for index, image in enumerate(crops):
+        paths.append(Path(folder) / f"{stem}-{index:04d}{suffix}")
+        images.write(paths[-1], image)
     return paths
 
 

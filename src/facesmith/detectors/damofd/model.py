@@ -132,7 +132,8 @@ class DamoFD(DetectorNetwork):
         at = make_anchors(ANCHORS, maps.sizes, device)[index]
         stride = _strides(maps.sizes, device)[index][..., None]
         boxes = _boxes_of(maps.boxes.gather(1, index[..., None].expand(-1, -1, 4)), at, stride)
-        points = maps.landmarks.gather(1, index[..., None].expand(-1, -1, 10)).unflatten(-1, (5, 2))
+        points = maps.landmarks.gather(1, index[..., None].expand(-1, -1, 10))
+        points = points.reshape(*index.shape, 5, 2)
         return boxes, logits.sigmoid(), at[..., None, :2] + points * stride[..., None]
 
 
@@ -190,7 +191,8 @@ def _head_unit(conv: layers.Conv, groups: int) -> nn.Sequential:
 
 def _per_anchor(out: Tensor, per_cell: int) -> Tensor:
     """(B, per_cell · n, h, w) -> (B, h · w · per_cell, n)."""
-    return out.permute(0, 2, 3, 1).unflatten(-1, (per_cell, -1)).flatten(1, 3)
+    batch, channels, height, width = out.shape
+    return out.permute(0, 2, 3, 1).reshape(batch, height * width * per_cell, channels // per_cell)
 
 
 def _strides(sizes: Iterable[tuple[int, int]], device: torch.device) -> Tensor:
