@@ -165,9 +165,7 @@ class TestFacesAtTheBorder:
             np.zeros((100, 300, 3), np.uint8), boxes, np.zeros((5, 5, 2), np.float32), np.zeros(5, bool), True
         )
         window = _cut(sample, 1.0, np.zeros(2), 200, 100, np.random.default_rng(0))
-        assert window.boxes.tolist() == [
-            [120, 10, 160, 50], [184, 10, 200, 50], [190, 50, 200, 90], [0, 0, 8, 9]
-        ]
+        assert window.boxes.tolist() == [[120, 10, 160, 50], [184, 10, 200, 50], [190, 50, 200, 90], [0, 0, 8, 9]]
         assert window.ignored.tolist() == [False, False, True, True]
 
 
@@ -205,8 +203,11 @@ class TestMosaic:
 
     def test_a_picture_without_faces_works(self) -> None:
         empty = Sample(
-            np.zeros((50, 80, 3), np.uint8), np.zeros((0, 4), np.float32), np.zeros((0, 5, 2), np.float32),
-            np.zeros(0, np.bool_), complete=True,
+            np.zeros((50, 80, 3), np.uint8),
+            np.zeros((0, 4), np.float32),
+            np.zeros((0, 5, 2), np.float32),
+            np.zeros(0, np.bool_),
+            complete=True,
         )
         for mosaic in (0.0, 1.0):
             sample = make_sample(lambda: empty, 64, np.random.default_rng(0), replace(PLAIN, mosaic=mosaic))

@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from drawn_faces import write_faces
 from torch import Tensor
 
+from drawn_faces import write_faces
 from facesmith.data.batches import BatchConfig, Batches
 from facesmith.data.sources import Source, SourceConfig, find_sources
 from facesmith.detectors.types import Targets

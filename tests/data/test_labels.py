@@ -20,7 +20,8 @@ def labels(tmp_path: Path) -> Path:
 class TestRetinaFaceLayout:
     def test_4_19_and_20_columns(self, labels: Path) -> None:
         labels.write_text(
-            f"# a/first.jpg\n10 10 20 30 {POINTS}\n\n1.5 2 3 4\n5 6 7 8 {NONE} 0.43\n# b/empty.jpg\n# c.png\n0 0 9 9 {POINTS} 0.8\n"
+            f"# a/first.jpg\n10 10 20 30 {POINTS}\n\n1.5 2 3 4\n5 6 7 8 {NONE} 0.43\n"
+            f"# b/empty.jpg\n# c.png\n0 0 9 9 {POINTS} 0.8\n"
         )
         first, empty, last = read_labels(labels)
         assert (first.path, empty.path, last.path) == ("a/first.jpg", "b/empty.jpg", "c.png")

@@ -29,7 +29,9 @@ class TestLayouts:
     def test_label_files_and_background(self, data: Path) -> None:
         street, wide, background = find_sources(data)
         assert [s.config for s in (street, wide, background)] == [
-            SourceConfig("street", 1), SourceConfig("wide", 2), SourceConfig("background", 2)
+            SourceConfig("street", 1),
+            SourceConfig("wide", 2),
+            SourceConfig("background", 2),
         ]
         assert wide.paths == [data / "wide/a.png", data / "wide/b.png"]
         assert [p.name for p in background.paths] == ["e.png", "d.png"]
@@ -38,7 +40,9 @@ class TestLayouts:
     def test_wider_face_as_published(self, tmp_path: Path) -> None:
         picture(tmp_path / "WIDER_train/images/0--Parade/a.jpg")
         (tmp_path / "wider_face_split").mkdir()
-        (tmp_path / "wider_face_split/wider_face_train_bbx_gt.txt").write_text("0--Parade/a.jpg\n1\n1 2 3 4 0 0 0 0 0 0\n")
+        (tmp_path / "wider_face_split/wider_face_train_bbx_gt.txt").write_text(
+            "0--Parade/a.jpg\n1\n1 2 3 4 0 0 0 0 0 0\n"
+        )
         (tmp_path / "wider_face_split/readme.txt").write_text("hello")
         (source,) = find_sources(tmp_path)
         assert source.paths[0].is_file()
@@ -62,7 +66,7 @@ class TestLayouts:
 class TestErrors:
     def test_nothing_there(self, tmp_path: Path) -> None:
         for folder in (tmp_path, tmp_path / "absent"):
-            with pytest.raises(LabelError, match="no labels found; expected NAME.txt label files"):
+            with pytest.raises(LabelError, match=r"no labels found; expected NAME\.txt label files"):
                 find_sources(folder)
 
     def test_a_source_that_is_missing(self, data: Path) -> None:

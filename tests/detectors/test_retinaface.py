@@ -41,7 +41,9 @@ def pictures(*shape: int, seed: int = 0) -> Tensor:
     return torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(seed)).float()
 
 
-def random_maps(height: int, width: int, batch: int = 1, seed: int = 0, dtype: torch.dtype = torch.float32) -> RetinaFaceMaps:
+def random_maps(
+    height: int, width: int, batch: int = 1, seed: int = 0, dtype: torch.dtype = torch.float32
+) -> RetinaFaceMaps:
     """Leaves that want gradients, in the place of a network's outputs."""
     sizes = tuple((-(-height // s), -(-width // s)) for s in TINY.anchors.strides)
     count = sum(h * w * TINY.anchors.per_cell for h, w in sizes)
@@ -65,9 +67,7 @@ def targets(
     points = [b[:, None, :2] + places * (b[:, None, 2:] - b[:, None, :2]) for b in boxes]
     if without_landmarks:
         points = [torch.full_like(p, torch.nan) for p in points]
-    return Targets(
-        boxes, points, [torch.full((len(b),), ignored) for b in boxes], torch.full((len(boxes),), complete)
-    )
+    return Targets(boxes, points, [torch.full((len(b),), ignored) for b in boxes], torch.full((len(boxes),), complete))
 
 
 def gradients(maps: RetinaFaceMaps, labels: Targets) -> tuple[dict[str, float], tuple[Tensor, Tensor, Tensor]]:
@@ -315,9 +315,7 @@ class TestDecode:
     def test_rows_are_as_many_however_small_the_picture(self, height: int, width: int, anchors: int) -> None:
         model = network()
         with torch.inference_mode():
-            boxes, scores, landmarks = model.export_forward(
-                pictures(2, height, width, 3).to(torch.uint8)
-            )
+            boxes, scores, landmarks = model.export_forward(pictures(2, height, width, 3).to(torch.uint8))
         assert boxes.shape == (2, 100, 4)
         assert scores.shape == (2, 100)
         assert landmarks.shape == (2, 100, 5, 2)

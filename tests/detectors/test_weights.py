@@ -81,7 +81,9 @@ class TestRefusals:
             with pytest.raises(ModelError, match="is not a readable safetensors file"):
                 load_weights(path, model)
 
-    @pytest.mark.parametrize("metadata", [None, {"facesmith": "{"}, {"facesmith": "[]"}, {"facesmith": '{"name": "a"}'}])
+    @pytest.mark.parametrize(
+        "metadata", [None, {"facesmith": "{"}, {"facesmith": "[]"}, {"facesmith": '{"name": "a"}'}]
+    )
     def test_files_of_others(self, weights: Path, metadata: dict[str, str] | None) -> None:
         save_file(load_file(weights), weights, metadata=metadata)
         with pytest.raises(ModelError, match="has no facesmith metadata with name, detector and config"):

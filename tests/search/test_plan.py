@@ -1,7 +1,9 @@
 import pytest
 
+from facesmith.detectors.damofd.config import Backbone, DamoFDConfig
 from facesmith.detectors.damofd.space import REGIMES
 from facesmith.errors import ConfigError
+from facesmith.search import plan
 from facesmith.search.budgets import DetectorParameters
 from facesmith.search.plan import PARAMETER_ROOM, Limits, amount, nominal_flops, parse_size
 
@@ -77,6 +79,32 @@ def test_explicit_parameters_replace_the_constraint() -> None:
 )
 def test_the_nearest_regime(limits: Limits, name: str) -> None:
     assert limits.regime().name == name
+
+
+def test_nearest_regime_by_latency(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regimes are measured from the smallest on, and none beyond the first that is too slow."""
+    asked = []
+    costs = dict(zip((r.detector for r in REGIMES.values()), (10, 40, 150, 600), strict=True))
+
+    class Table:
+        def __init__(self, detector: DamoFDConfig, *_: object) -> None:
+            self.detector = detector
+
+        def __call__(self, backbone: Backbone) -> float:
+            asked.append(self.detector)
+            return costs[self.detector]
+
+    monkeypatch.setattr(plan, "Latency", Table)
+    for milliseconds, name, count in (
+        (3, "0.5G", 1),
+        (19, "0.5G", 2),
+        (21, "2.5G", 2),
+        (100, "10G", 3),
+        (1e4, "34G", 4),
+    ):
+        asked.clear()
+        assert Limits(milliseconds=milliseconds).regime().name == name
+        assert len(asked) == count
 
 
 def test_bad_limits() -> None:

@@ -101,7 +101,7 @@ def test_latency_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         "0.5G",
         "--no-constraints",
         "--iterations",
-        "25",
+        "12",
     )
     contents = _run(tmp_path, *flags)
     search = contents["search"]

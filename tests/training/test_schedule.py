@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 
 from facesmith.training.schedule import Cosine, Drops
@@ -15,7 +17,7 @@ class TestCosine:
 
     def test_it_falls_to_the_final_factor_by_half_a_cosine(self) -> None:
         factors = self.factors(110)
-        assert all(a > b for a, b in zip(factors[10:], factors[11:], strict=False))
+        assert all(a > b for a, b in pairwise(factors[10:]))
         assert factors[60] == pytest.approx((1 + 0.1) / 2)
         assert self.schedule.factor(110, 110) == pytest.approx(0.1)
         assert self.schedule.factor(500, 110) == pytest.approx(0.1)

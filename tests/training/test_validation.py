@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from conftest import Trained
+from training_runs import Trained, new_model
 
 from facesmith.detectors.weights import read_metadata
 from facesmith.errors import ConfigError, LabelError
@@ -17,7 +17,7 @@ def test_a_trained_network_scores_high_through_the_users_detector(trained: Train
     assert read_metadata(out)["name"] == "tiny"
 
 
-def test_an_untrained_one_scores_low(trained: Trained, tmp_path: Path, new_model) -> None:
+def test_an_untrained_one_scores_low(trained: Trained, tmp_path: Path) -> None:
     judge = validator(
         trained.data / "faces.txt", trained.data / "faces", out=tmp_path / "a.safetensors", name="tiny", threads=1
     )

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from facesmith.errors import MissingExtraError
+from facesmith.errors import ConfigError, MissingExtraError
 from facesmith.runtime.cpus import available_cpus, chosen_threads
 
 try:
@@ -58,6 +58,8 @@ class Run:
         return 0
 
     def _run_as(self, process: Process) -> None:
+        if self.val and not self.train.evaluate_every:
+            raise ConfigError("--val needs --train.evaluate-every: the number of steps between evaluations")
         threads = chosen_threads(self.threads or max(available_cpus() // local_processes(), 1))
         torch.set_num_threads(threads)
         torch.manual_seed(self.train.seed)
@@ -68,9 +70,7 @@ class Run:
             load_weights(self.init, model)
         final = out / f"{name}.safetensors"
         judge = validator(*self.val, out=final, name=name, threads=threads) if self.val else None
-        averaged = train(
-            model, self._sources(), self.train, out, process=process, cache=self.cache, evaluate=judge
-        )
+        averaged = train(model, self._sources(), self.train, out, process=process, cache=self.cache, evaluate=judge)
         if process.rank == 0:
             save_weights(final, averaged, name=name, steps=self.train.steps)
             print(f"{final}: {self.train.steps} steps")
@@ -88,9 +88,7 @@ def _run(recipe: Recipe) -> Run:
 
 
 Train = (
-    Annotated[
-        Run, tyro.conf.subcommand("retinaface-mobilenet0.25", default=_run(retinaface_mobilenet025.RECIPE))
-    ]
+    Annotated[Run, tyro.conf.subcommand("retinaface-mobilenet0.25", default=_run(retinaface_mobilenet025.RECIPE))]
     | Annotated[
         Run,
         tyro.conf.subcommand(

@@ -22,23 +22,24 @@ class AugmentConfig:
     """How pictures are varied.
 
     Attributes:
-        smallest, largest: a random face of the image is brought to a side √(w·h) drawn log-uniformly between
-            ``smallest`` pixels and ``largest`` times the window's side.
+        smallest: least side √(w·h), in pixels, to which a random face of the image is brought; the side is
+            drawn log-uniformly.
+        largest: greatest such side, as a share of the window's.
         enlarge: images are enlarged at most this much.
         mosaic: share of samples made of 2 × 2 windows with smaller faces.
         mosaic_shrink: how much smaller the largest faces of a mosaic are.
         ignore_below: faces whose side ends below this many pixels are ignored.
-        colour: share of samples with changed brightness, contrast, saturation and hue.
+        colour: share of samples with changed brightness, contrast, saturation and colour cast.
         grey: share of samples without colour.
         blur: share of samples blurred.
     """
 
-    smallest: float = 9.0
+    smallest: float = 6.0
     largest: float = 0.8
     enlarge: float = 2.0
     mosaic: float = 0.35
     mosaic_shrink: float = 2.0
-    ignore_below: float = 6.5
+    ignore_below: float = 4.5
     colour: float = 0.8
     grey: float = 0.08
     blur: float = 0.05
@@ -88,9 +89,7 @@ def random_window(
     return _cut(sample, scale, corner, width, height, rng)
 
 
-def _cut(
-    sample: Sample, scale: float, corner: npt.NDArray[np.float64], width: int, height: int, rng: Random
-) -> Sample:
+def _cut(sample: Sample, scale: float, corner: npt.NDArray[np.float64], width: int, height: int, rng: Random) -> Sample:
     """The window at ``corner`` (pixels of the scaled image) of ``sample`` scaled by ``scale``."""
     image_height, image_width = sample.image.shape[:2]
     x1, y1 = np.maximum(np.floor(corner / scale), 0).astype(int)

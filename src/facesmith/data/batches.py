@@ -37,9 +37,7 @@ class BatchConfig:
 
     def __post_init__(self) -> None:
         if not self.sides or min(self.images, *self.sides) < 1:
-            raise ConfigError(
-                f"a batch needs images and sides of at least 1, not {self.images} and {self.sides}"
-            )
+            raise ConfigError(f"a batch needs images and sides of at least 1, not {self.images} and {self.sides}")
 
     def count(self, side: int) -> int:
         """Images a step at ``side``, over all processes."""

@@ -73,8 +73,7 @@ def _retinaface_blocks(path: Path, lines: list[str]) -> Iterator[tuple[str, Floa
             values = _numbers(path, number, line)
             if len(values) not in (4, 19, 20):
                 raise LabelError(
-                    f"{path}:{number}: {len(values)} numbers; expected x y w h, or these and five times "
-                    "x y flag"
+                    f"{path}:{number}: {len(values)} numbers; expected x y w h, or these and five times x y flag"
                 )
             row = np.full(15, np.nan, np.float32)
             row[:4] = values[:4]
@@ -106,9 +105,7 @@ def _wider_blocks(path: Path, lines: list[str]) -> Iterator[tuple[str, FloatArra
                 raise LabelError(f"{path}:{number}: the file ends within the {count} faces of {name}")
             values = _numbers(path, number, lines[number - 1])
             if len(values) not in (4, 10):
-                raise LabelError(
-                    f"{path}:{number}: {len(values)} numbers; expected x y w h and six attributes"
-                )
+                raise LabelError(f"{path}:{number}: {len(values)} numbers; expected x y w h and six attributes")
             row = np.full(15, np.nan, np.float32)
             row[:4] = values[:4]
             row[14] = values[7] if len(values) == 10 else 0

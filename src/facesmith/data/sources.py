@@ -67,19 +67,14 @@ def find_sources(data: Path, configs: Sequence[SourceConfig] = ()) -> list[Sourc
         return list(found.values())
     missing = [config.name for config in configs if config.name not in found]
     if missing:
-        raise LabelError(
-            f"{data}: no source named {', '.join(missing)}; there are {', '.join(sorted(found))}"
-        )
+        raise LabelError(f"{data}: no source named {', '.join(missing)}; there are {', '.join(sorted(found))}")
     return [Source(config, found[config.name].paths, found[config.name].labels) for config in configs]
 
 
 def _label_files(data: Path) -> list[Source]:
     places = [
         *((path, data) for path in sorted(data.glob("*.txt"))),
-        *(
-            (path, data / "WIDER_train/images")
-            for path in data.glob("wider_face_split/wider_face_train_bbx_gt.txt")
-        ),
+        *((path, data / "WIDER_train/images") for path in data.glob("wider_face_split/wider_face_train_bbx_gt.txt")),
         *((path, data / "train/images") for path in data.glob("train/label.txt")),
     ]
     return [_with_labels(path, root) for path, root in places]

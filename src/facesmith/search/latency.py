@@ -25,8 +25,10 @@ from facesmith.search.graphs import detector_graph, neck_and_head_graph, stage_g
 WARM_UP = 2
 LEAST_RUNS = 5
 SECONDS = 0.03
+ROUNDS = 5
 """A graph is run ``WARM_UP`` times unmeasured, then at least ``LEAST_RUNS`` times and for ``SECONDS``; the
-fastest run counts, as whatever else the machine does can only slow a run down."""
+fastest run counts, as whatever else the machine does can only slow a run down. What much hangs on is measured in
+``ROUNDS`` such rounds."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,8 @@ class Runtime:
             session.run_with_iobinding(binding)
             binding.synchronize_outputs()
 
-        alone = self.device == "cpu" and self.threads == 1
+        precise = time.get_clock_info("thread_time").resolution < 1e-6
+        alone = self.device == "cpu" and self.threads == 1 and precise
         return 1000 * _fastest(run, time.thread_time if alone else time.perf_counter)
 
 
@@ -145,25 +148,30 @@ class Latency:
     @cached_property
     def constant(self) -> float:
         """Neck and head."""
-        return self._correction * self._head_sum
+        return self._correction * self._head_sum()
 
     def stage(self, index: int, stage: Stage) -> float:
         """One stage: its first sub-layer, and as many of the later kind as it has."""
         return self._correction * self._stage_sum(index, stage)
 
+    def __call__(self, backbone: Backbone) -> float:
+        return total(self, backbone)
+
+    def whole(self, backbone: Backbone) -> float:
+        """The detector with ``backbone``, measured whole instead of predicted."""
+        graph = detector_graph(replace(self.config, backbone=str(backbone)), self.size)
+        return min(self.runtime.measure(graph) for _ in range(ROUNDS))
+
+    def __len__(self) -> int:
+        """How many graphs have been measured."""
+        return len(self._known)
+
     @cached_property
     def _correction(self) -> float:
-        whole = self._time(
-            f"detector({self._numbers}){self.config.backbone}",
-            lambda: detector_graph(self.config, self.size),
-            self.size,
-        )
-        return whole / (self._head_sum + sum(self._stage_sum(*row) for row in enumerate(self.config.net.stages)))
-
-    @property
-    def _head_sum(self) -> float:
-        numbers = f"{self._numbers},{','.join(map(str, self.config.net.taps))}"
-        return self._time(f"head({numbers})", lambda: neck_and_head_graph(self.config, self.size), self.size)
+        name = f"detector({self._numbers}){self.config.backbone}"
+        whole = self._time(name, lambda: detector_graph(self.config, self.size), self.size, ROUNDS)
+        stages = sum(self._stage_sum(index, stage, ROUNDS) for index, stage in enumerate(self.config.net.stages))
+        return whole / (self._head_sum() + stages)
 
     @property
     def _numbers(self) -> str:
@@ -171,29 +179,27 @@ class Latency:
         flags = int(c.head_depthwise), int(c.landmarks)
         return ",".join(map(str, (c.neck_channels, c.head_convs, c.head_channels, c.head_groups, *flags)))
 
-    def _stage_sum(self, index: int, stage: Stage) -> float:
+    def _head_sum(self) -> float:
+        name = f"head({self._numbers},{','.join(map(str, self.config.net.taps))})"
+        return self._time(name, lambda: neck_and_head_graph(self.config, self.size), self.size, ROUNDS)
+
+    def _stage_sum(self, index: int, stage: Stage, rounds: int = 1) -> float:
         outside = stage_size(index, self.size)
         first = replace(stage, layers=1)
-        milliseconds = self._time(str(first), lambda: stage_graph(first, outside), outside)
+        milliseconds = self._time(str(first), lambda: stage_graph(first, outside), outside, rounds)
         if stage.layers == 1:
             return milliseconds
         inside = half(outside)
         later = replace(first, in_channels=stage.out_channels, stride=1)
-        each = self._time(f"+{later}", lambda: stage_graph(later, inside, later=True), inside)
+        each = self._time(f"+{later}", lambda: stage_graph(later, inside, later=True), inside, rounds)
         return milliseconds + (stage.layers - 1) * each
 
-    def __call__(self, backbone: Backbone) -> float:
-        return total(self, backbone)
-
-    def __len__(self) -> int:
-        """How many parts have been measured."""
-        return len(self._known)
-
-    def _time(self, name: str, graph: Callable[[], bytes], size: tuple[int, int]) -> float:
+    def _time(self, name: str, graph: Callable[[], bytes], size: tuple[int, int], rounds: int) -> float:
         key = f"{name}@{size[0]}x{size[1]}"
         known = self._known.get(key)
         if known is None:
-            known = self._known[key] = round(self.runtime.measure(graph()), 6)
+            model = graph()
+            known = self._known[key] = round(min(self.runtime.measure(model) for _ in range(rounds)), 6)
             if self.table is not None:
                 with self.table.open("a", encoding="utf-8") as file:
                     file.write(f"{key}\t{known}\n")

@@ -65,7 +65,13 @@ class Limits:
         if self.parameters is not None:
             return min(regimes, key=_distance(self.parameters, lambda r: _released(DetectorParameters, r)))
         assert self.milliseconds is not None
-        return min(regimes, key=_distance(self.milliseconds, lambda r: self.latency(r.detector)(r.detector.net)))
+        measured = []  # from the smallest on; none is measured beyond the first that is too slow
+        for regime in regimes:
+            measured.append((self.latency(regime.detector)(regime.detector.net), regime))
+            if measured[-1][0] > self.milliseconds:
+                break
+        limit = self.milliseconds
+        return min(measured, key=lambda row: abs(log(row[0] / limit)))[1]
 
     def budgets(self, regime: Regime, *, constrained: bool) -> list[Budget]:
         """The budgets of a search in ``regime``; ``constrained`` bounds the parameters of a FLOP budget too

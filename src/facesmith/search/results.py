@@ -14,6 +14,7 @@ from facesmith.search import pareto
 from facesmith.search.budgets import BackboneMacs, DetectorMacs, DetectorParameters
 from facesmith.search.damofd import BackboneSearch, Score
 from facesmith.search.evolution import Best, Evolution
+from facesmith.search.latency import Latency
 from facesmith.search.record import CANDIDATES, read_candidates
 
 BEST = "best.json"
@@ -72,9 +73,10 @@ class Results:
 
     def summary(self, seen: int) -> str:
         """The best net, its figures beside those of the released net, and how the search went."""
-        released = self.regime.detector.net
+        released, budgets = self.regime.detector.net, self.problem.budgets
         figures: list[tuple[str, Score, str]] = [("score", self.problem.score, "")]
-        figures += [(b.name, b.figure, f"  limit {_number(b.limit)}") for b in self.problem.budgets]
+        figures += [(b.name, b.figure, f"  limit {_number(b.limit)}") for b in budgets]
+        figures += [(f"{b.name}, measured whole", b.figure.whole, "") for b in budgets if isinstance(b.figure, Latency)]
         known = {name for name, _, _ in figures}
         further: dict[str, Score] = {
             "backbone MACs at 224x224": BackboneMacs(),

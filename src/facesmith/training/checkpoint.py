@@ -29,7 +29,5 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:  # whatever a damaged pickle makes of itself
         raise ModelError(f"{path}: is not a readable checkpoint: {error}") from error
     if not isinstance(state, dict) or set(state) != KEYS:
-        raise ModelError(
-            f"{path}: is not a facesmith checkpoint; expected the keys {', '.join(sorted(KEYS))}"
-        )
+        raise ModelError(f"{path}: is not a facesmith checkpoint; expected the keys {', '.join(sorted(KEYS))}")
     return state

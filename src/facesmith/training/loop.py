@@ -121,9 +121,7 @@ def train(
     model.to(process.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     run = _Run(model, config, out, process)
     step = run.resume()
-    batches = Batches(
-        sources, config.batch, seed=config.seed, cache=cache, rank=process.rank, world=process.world
-    )
+    batches = Batches(sources, config.batch, seed=config.seed, cache=cache, rank=process.rank, world=process.world)
     with tqdm(
         total=config.steps, initial=step, unit="step", disable=process.rank > 0, mininterval=1, smoothing=0.02
     ) as progress:
@@ -146,14 +144,14 @@ class _Run(Generic[Model]):
 
     def __init__(self, model: Model, config: TrainConfig, out: Path, process: Process) -> None:
         self.model, self.config, self.out, self.process = model, config, out, process
+        self.forward: nn.Module = model
+        if process.world > 1:
+            self.forward = nn.parallel.DistributedDataParallel(model)  # all start with rank 0's weights
         self.ema = EMA(model, config.ema)
         self.optimiser = config.optimiser.make(model)
         self.base = [group["lr"] for group in self.optimiser.param_groups]
         self.rate = 0.0
         self.started = time.monotonic()
-        self.forward: nn.Module = model
-        if process.world > 1:
-            self.forward = nn.parallel.DistributedDataParallel(model)
 
     @property
     def checkpoint(self) -> Path:
@@ -177,11 +175,7 @@ class _Run(Generic[Model]):
         values = dict(zip((*losses, "norm"), torch.cat((means, norm[None])).tolist(), strict=True))
         if not all(map(math.isfinite, values.values())):
             terms = ", ".join(f"{name} {value:g}" for name, value in values.items())
-            kept = (
-                f"{self.checkpoint} holds the last good state"
-                if self.checkpoint.exists()
-                else "none was saved yet"
-            )
+            kept = f"{self.checkpoint} holds the last good state" if self.checkpoint.exists() else "none was saved yet"
             raise TrainingError(
                 f"step {step}: not finite: {terms}; nothing of this step was kept, {kept}. "
                 "Lower the rate, or look at the batch of this step"

@@ -35,6 +35,11 @@ def slow_match(
 ) -> tuple[list[int], list[int | None]]:
     """Label, and for positives the face, of each anchor."""
     labels, owners = [NEGATIVE] * len(anchors), [None] * len(anchors)
+    reach = min(config.forced, config.positive)
+    silent = [
+        passed_over or max(iou(anchor, face) for anchor in anchors) < reach
+        for face, passed_over in zip(faces, ignored, strict=True)
+    ]
     for i, anchor in enumerate(anchors):
         overlaps = [iou(anchor, face) for face in faces]
         best = max(range(len(faces)), key=lambda j: overlaps[j], default=None)
@@ -45,7 +50,7 @@ def slow_match(
             owners[i] = None if ignored[best] else best
         elif overlaps[best] >= config.negative:
             labels[i] = NEITHER
-        for face, passed_over in zip(faces, ignored, strict=True):
+        for face, passed_over in zip(faces, silent, strict=True):
             large = shared_area(anchor, face) >= 0.5 * area(face) and area(anchor) <= 16 * area(face)
             if passed_over and large and labels[i] == NEGATIVE:
                 labels[i] = NEITHER
@@ -112,7 +117,7 @@ class TestForcedMatches:
     def test_a_small_face_gets_its_best_anchor(self) -> None:
         small = torch.tensor([[2.0, 2, 10, 10]])  # IoU 64 / 256 = .25
         assert self.labels(small, (False,)) == [POSITIVE, NEGATIVE]
-        assert self.labels(small, (False,), MatchConfig(forced=0.3)) == [NEGATIVE, NEGATIVE]
+        assert self.labels(small, (False,), MatchConfig(forced=0.3)) == [NEITHER, NEGATIVE]  # nor is it background
 
     def test_the_better_of_two_faces_gets_the_anchor(self) -> None:
         faces = torch.tensor([[2.0, 2, 10, 10], [2, 2, 11, 11]])

@@ -36,8 +36,7 @@ class AnchorConfig:
     def __post_init__(self) -> None:
         if len(self.strides) != len(self.sides) or len({len(sides) for sides in self.sides}) != 1:
             raise ConfigError(
-                f"anchors need one tuple of sides a stride, all of one length, not {self.sides} for "
-                f"{self.strides}"
+                f"anchors need one tuple of sides a stride, all of one length, not {self.sides} for {self.strides}"
             )
         numbers = (*self.strides, *sum(self.sides, ()), self.centre_variance, self.side_variance)
         if not self.sides[0] or min(numbers) <= 0:

@@ -48,7 +48,7 @@ def match(anchors: Tensor, faces: Tensor, ignored: Tensor, config: MatchConfig) 
         anchors: (A, 4) boxes.
         faces: (n, 4) boxes; n may be 0.
         ignored: (n,) bool; an ignored face makes no anchor positive, takes none from another face, and
-            anchors on it are not background.
+            anchors on it are not background. The last holds too for a face that gets no anchor.
         config: thresholds.
     """
     count = len(anchors)
@@ -60,9 +60,11 @@ def match(anchors: Tensor, faces: Tensor, ignored: Tensor, config: MatchConfig) 
     best, face = iou.max(dim=1)
     label[best >= config.negative] = NEITHER
     label[best >= config.positive] = POSITIVE
-    if ignored.any():
+    # A face too small for any anchor is not learnt; it must not be taught as background either.
+    silent = ignored | (iou.amax(dim=0) < min(config.forced, config.positive))
+    if silent.any():
         label[(label == POSITIVE) & ignored[face]] = NEITHER
-        label[(label == NEGATIVE) & covers_ignored(anchors, faces, shared, ignored)] = NEITHER
+        label[(label == NEGATIVE) & covers_ignored(anchors, faces, shared, silent)] = NEITHER
     _force(label, face, iou, ~ignored, config.forced)
     return Match(label, face)
 

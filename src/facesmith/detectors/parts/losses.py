@@ -65,10 +65,7 @@ def quality_focal(logits: Tensor, quality: Tensor, beta: float = 2.0) -> Tensor:
         beta: how fast terms fade that are nearly right.
     """
     score = logits.detach().sigmoid()
-    return (
-        F.binary_cross_entropy_with_logits(logits, quality, reduction="none")
-        * (quality - score).abs() ** beta
-    )
+    return F.binary_cross_entropy_with_logits(logits, quality, reduction="none") * (quality - score).abs() ** beta
 
 
 def paired_iou(a: Tensor, b: Tensor) -> Tensor:

@@ -80,9 +80,7 @@ class RetinaFace(DetectorNetwork):
             out = self.head(context(level)).permute(0, 2, 3, 1)  # (B, h, w, per_cell * 15)
             logits, codes = out[..., :per_cell], out[..., per_cell:]
             rows.append(
-                torch.cat(
-                    (logits.unflatten(-1, (per_cell, 1)), codes.unflatten(-1, (per_cell, 14))), -1
-                ).flatten(1, 3)
+                torch.cat((logits.unflatten(-1, (per_cell, 1)), codes.unflatten(-1, (per_cell, 14))), -1).flatten(1, 3)
             )
         maps = torch.cat(rows, dim=1).float()
         sizes = tuple((level.shape[2], level.shape[3]) for level in levels)
@@ -112,9 +110,7 @@ class RetinaFace(DetectorNetwork):
 
         counts = torch.tensor([len(image), int(known.sum()), len(label)], device=label.device)
         positives, with_points, images = total_over_processes(counts).tolist()
-        mean_positives, mean_with_points = (
-            max(total, 1) / process_count() for total in (positives, with_points)
-        )
+        mean_positives, mean_with_points = (max(total, 1) / process_count() for total in (positives, with_points))
 
         background = F.softplus(maps.logits)
         unlabelled = ~targets.complete[:, None] & (maps.logits.detach().sigmoid() > config.unlabelled_score)

@@ -1,0 +1,169 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from drawn_faces import TINY, write_faces
+from facesmith import cli
+from facesmith.cli.train import Run
+from facesmith.detectors.retinaface.config import RetinaFaceConfig
+from facesmith.detectors.retinaface.model import RetinaFace
+from facesmith.detectors.weights import load_model, read_metadata, save_weights
+from facesmith.runtime.cpus import available_cpus
+from facesmith.training.checkpoint import load_checkpoint
+from facesmith.training.recipes import retinaface_mobilenet025, retinaface_mobilenet025_widerface
+
+NAME = "retinaface-mobilenet0.25"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_faces(tmp_path_factory.mktemp("faces"), 3)
+
+
+def train(data: Path, out: Path, *more: object, steps: int = 2, recipe: str = NAME) -> int:
+    flags = ["--data", data, "--out", out, "--train.steps", steps, "--train.workers", 0, "--threads", 1]
+    flags += ["--train.batch.images", 2, "--train.batch.sides", 64, *more]
+    return cli.main(["train", recipe, *map(str, flags)])
+
+
+@pytest.fixture(scope="module")
+def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run."""
+    out = tmp_path_factory.mktemp("run")
+    assert train(data, out) == 0
+    return out
+
+
+class TestARun:
+    def test_what_it_leaves(self, run: Path) -> None:
+        assert sorted(p.name for p in run.iterdir()) == ["checkpoint.pt", "log.jsonl", f"{NAME}.safetensors"]
+        facts = read_metadata(run / f"{NAME}.safetensors")
+        assert (facts["name"], facts["steps"]) == (NAME, 2)
+        model = load_model(run / f"{NAME}.safetensors")
+        assert model.config == retinaface_mobilenet025.RECIPE.model
+        averaged = load_checkpoint(run / "checkpoint.pt")["ema"]
+        assert all(torch.equal(value, averaged[key]) for key, value in model.state_dict().items())
+
+    def test_the_same_command_again_trains_no_further(
+        self, data: Path, run: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        before = (run / f"{NAME}.safetensors").read_bytes()
+        assert train(data, run) == 0
+        assert (run / f"{NAME}.safetensors").read_bytes() == before
+        assert capsys.readouterr().out == f"{run / NAME}.safetensors: 2 steps\n"
+
+    def test_other_settings_in_the_same_folder_are_refused(
+        self, data: Path, run: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert train(data, run, "--train.clip", 5.0) == 2
+        assert "'clip': 10.0 there and 'clip': 5.0 here; choose another" in capsys.readouterr().err
+
+    def test_the_other_recipe_and_another_optimiser(self, data: Path, tmp_path: Path) -> None:
+        recipe = f"{NAME}-widerface"
+        more = ("train.optimiser:sgd", "--train.optimiser.rate", 0.5, "train.schedule:cosine")
+        assert train(data, tmp_path, *more, steps=1, recipe=recipe) == 0
+        settings = load_checkpoint(tmp_path / "checkpoint.pt")["settings"]
+        assert "SGD(rate=0.5" in settings
+        assert "Cosine(" in settings
+        assert (tmp_path / f"{recipe}.safetensors").exists()
+
+    def test_evaluation_is_logged(self, data: Path, tmp_path: Path) -> None:
+        flags = ("--val", data / "faces.txt", data / "faces", "--train.evaluate-every", 1)
+        assert train(data, tmp_path, *flags, steps=1) == 0
+        rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+        assert [0 <= row["AP all"] <= 1 for row in rows if "AP all" in row] == [True]
+
+    def test_weights_to_start_from(self, data: Path, run: Path, tmp_path: Path) -> None:
+        init = run / f"{NAME}.safetensors"
+        rate = ("train.optimiser:adam-w", "--train.optimiser.rate", 0, "--train.optimiser.weight-decay", 0)
+        assert train(data, tmp_path, "--init", init, *rate, steps=1) == 0
+        start, end = load_model(init), load_model(tmp_path / f"{NAME}.safetensors")
+        assert torch.equal(start.head.weight, end.head.weight)
+
+
+class TestErrors:
+    def failure(self, capsys: pytest.CaptureFixture[str], data: Path, out: Path, *more: object) -> str:
+        assert train(data, out, *more) == 2
+        lines = capsys.readouterr().err.splitlines()
+        return lines[-1]
+
+    def test_no_data(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        message = self.failure(capsys, tmp_path / "absent", tmp_path / "out")
+        assert "no labels found; expected NAME.txt label files" in message
+        assert not (tmp_path / "out").exists()
+
+    def test_no_such_device(self, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert "cuda:7 was asked for" in self.failure(capsys, data, tmp_path, "--device", "cuda:7")
+
+    def test_weights_of_another_network(self, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        save_weights(tmp_path / "other.safetensors", RetinaFace(TINY), name="other")
+        assert train(data, tmp_path / "out", "--init", tmp_path / "other.safetensors") == 2
+        assert "other.safetensors: does not fit the network" in capsys.readouterr().err
+
+    def test_validation_that_would_never_happen(
+        self, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        message = self.failure(capsys, data, tmp_path, "--val", data / "faces.txt", data / "faces")
+        assert "--val needs --train.evaluate-every" in message
+
+    def test_wrong_validation_labels_are_told_before_the_training(
+        self, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        flags = ("--val", tmp_path / "absent.txt", data / "faces", "--train.evaluate-every", 1)
+        assert "absent.txt" in self.failure(capsys, data, tmp_path / "out", *flags)
+        assert not (tmp_path / "out/log.jsonl").exists()
+
+    def test_settings_out_of_range(self, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit):
+            train(data, tmp_path, "--train.save-every", 0)
+        assert "training needs save_every of at least 1, not 0" in " ".join(capsys.readouterr().err.split())
+
+
+class TestSources:
+    def command(self, data: Path) -> Run:
+        return Run(retinaface_mobilenet025.RECIPE, data, retinaface_mobilenet025.RECIPE.train)
+
+    def test_other_folders_use_every_source_by_its_size(self, data: Path) -> None:
+        assert [(s.config.name, s.config.share) for s in self.command(data)._sources()] == [
+            ("faces", 3),
+            ("background", 1),
+        ]
+
+    def test_the_recipes_shares_where_its_sources_are(self, data: Path, tmp_path: Path) -> None:
+        os.symlink(data / "faces", tmp_path / "faces")
+        os.symlink(data / "background", tmp_path / "background")
+        for name in ("widerface", "street", "landmarks", "more"):
+            (tmp_path / f"{name}.txt").write_text((data / "faces.txt").read_text())
+        found = {s.config.name: s.config for s in self.command(tmp_path)._sources()}
+        assert set(found) == {"widerface", "street", "landmarks", "background"}
+        assert found["street"].share == 0.13
+        assert not found["street"].complete
+
+
+class TestThreads:
+    @pytest.mark.parametrize(("processes", "share"), [(None, 1), (2, 2), (999, 10**9)])
+    def test_torchruns_processes_share_the_cpus(
+        self, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: int | None, share: int
+    ) -> None:
+        monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+        if processes:
+            monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+        chosen = []
+        monkeypatch.setattr(torch, "set_num_threads", chosen.append)
+        monkeypatch.setattr("facesmith.cli.train.train", lambda model, *rest, **more: model)
+        recipe = retinaface_mobilenet025.RECIPE
+        assert Run(recipe, data, recipe.train, out=tmp_path).run() == 0
+        assert chosen == [max(available_cpus() // share, 1)]
+
+
+@pytest.mark.parametrize("module", [retinaface_mobilenet025, retinaface_mobilenet025_widerface])
+def test_recipes_say_what_they_need_and_give(module: object) -> None:
+    text = module.__doc__ or ""
+    assert "Command:" in text
+    assert "Hardware and time:" in text
+    assert "Expected:" in text or "Published" in text
+    assert module.RECIPE.name in text
+    assert isinstance(module.RECIPE.model, RetinaFaceConfig)
