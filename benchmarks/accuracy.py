@@ -80,6 +80,7 @@ class Accuracy:
                 "device": detector.device,
                 "threads": detector.threads,
                 "package": __version__,
+                "figures": {key: figure for one in measured for key, figure in figures(one).items()},
                 "measured": {one.name: one.to_dict() for one in measured},
             }
             files.write_text(self.json, json.dumps(document, indent=1) + "\n")
@@ -178,6 +179,17 @@ def shown(result: Result) -> dict[str, float]:
         wanted = ("nme_box", "nme_interocular", "failure_interocular@0.10")
         return {name: result.metrics[name] for name in wanted if name in result.metrics}
     return {f"AP {name}": value for name, value in result.metrics.items()}
+
+
+def figures(one: Measured) -> dict[str, dict[str, float | str]]:
+    """The same as entries of a weights record: ``tools/release.py`` writes them down."""
+    p = one.result.provenance
+    how = f"{one.result.protocol} {one.result.version}, {p.size_rule}, augmentation {p.augmentation}, "
+    how += f"lowest score {p.score_threshold}, NMS {p.nms}"
+    return {
+        f"{one.name}: {name}": {"value": round(value, 4), "protocol": how, "scope": one.result.scope}
+        for name, value in shown(one.result).items()
+    }
 
 
 if __name__ == "__main__":

@@ -73,9 +73,7 @@ def time_widerface(rng: np.random.Generator, sizes: Sizes) -> None:
         f"{sum(map(len, predictions.values())):,} predictions"
     )
     timed("easy, medium and hard", lambda: widerface.evaluate(predictions, truth, provenance=MADE_UP))
-    timed(
-        "challenge, 10 IoUs × 3", lambda: widerface.evaluate_challenge(predictions, truth, provenance=MADE_UP)
-    )
+    timed("challenge, 10 IoUs × 3", lambda: widerface.evaluate_challenge(predictions, truth, provenance=MADE_UP))
     timed("breakdown", lambda: widerface.breakdown(predictions, truth, threshold=0.5))
     if not sizes.reference:
         return
@@ -111,9 +109,7 @@ def time_fddb(rng: np.random.Generator, sizes: Sizes) -> None:
         f"rectangles, {len(part.names)} images", lambda: fddb.evaluate(chosen, part, provenance=MADE_UP)
     )
     images = [
-        slow_fddb.Image(
-            *size, faces.shapes.tolist(), np.column_stack((sized(found.boxes), found.scores)).tolist()
-        )
+        slow_fddb.Image(*size, faces.shapes.tolist(), np.column_stack((sized(found.boxes), found.scores)).tolist())
         for size, faces, found in zip(part.sizes.tolist(), part.ellipses, chosen.values(), strict=True)
     ]
     rows, slow = timed("the same by reference", lambda: slow_fddb.roc(images))

@@ -142,9 +142,7 @@ def yunet(file: Path, name: str, picture: Picture) -> list[Contestant]:
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(str(file), settings, providers=["CPUExecutionProvider"])
     source = session.get_inputs()[0]
-    if all(
-        isinstance(want, str) or want == have for want, have in zip(source.shape, blob.shape, strict=True)
-    ):
+    if all(isinstance(want, str) or want == have for want, have in zip(source.shape, blob.shape, strict=True)):
         run = Contestant("network", f"{name} (onnxruntime)", lambda: session.run(None, {source.name: blob}))
         contestants.insert(1, run)
     return contestants

@@ -42,8 +42,7 @@ class YuNetReplica(nn.Module):
         self.stem_norm = nn.BatchNorm2d(16)
         self.stem_unit = Unit(16, 16)
         self.stages = nn.ModuleList(
-            nn.Sequential(Unit(c, c), Unit(c, out))
-            for c, out in ((16, 64), (64, 64), (64, 64), (64, 64), (64, 64))
+            nn.Sequential(Unit(c, c), Unit(c, out)) for c, out in ((16, 64), (64, 64), (64, 64), (64, 64), (64, 64))
         )
         self.laterals = nn.ModuleList(Unit(64, 64) for _ in STRIDES)
         self.shared = nn.ModuleList(Unit(64, 64) for _ in STRIDES)

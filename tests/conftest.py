@@ -73,10 +73,7 @@ def tiny_network(metadata: dict[str, str] | None = None, **changes: object) -> o
     ints, floats = np.int64, np.float32
     initializers = [
         constant("colour", [3], ints),
-        *(
-            constant(name, [value], ints)
-            for value, name in enumerate(("zero", "one", "two", "three", "four"))
-        ),
+        *(constant(name, [value], ints) for value, name in enumerate(("zero", "one", "two", "three", "four"))),
         constant("cell", [CELL], ints),
         constant("rows", [ROWS], ints),
         constant("two_zeros", [0, 0], ints),

@@ -8,9 +8,7 @@ from facesmith import geometry
 from facesmith.faces import Faces, Landmark
 
 
-def random_boxes(
-    rng: np.random.Generator, n: int, people: int | None = None, extent: float = 200.0
-) -> np.ndarray:
+def random_boxes(rng: np.random.Generator, n: int, people: int | None = None, extent: float = 200.0) -> np.ndarray:
     """Boxes; with ``people``, jittered copies of that many, as detectors give them."""
     count = people or n
     centre, side = rng.uniform(0, extent, (count, 2)), rng.uniform(4, 60, (count, 2))
@@ -81,9 +79,7 @@ class TestIou:
         np.testing.assert_allclose(result.T, geometry.iou(b, a), atol=1e-6)
 
     def test_known_values(self):
-        result = geometry.iou(
-            [[0, 0, 10, 10]], [[0, 0, 10, 10], [5, 0, 15, 10], [10, 0, 20, 10], [2, 2, 4, 4]]
-        )
+        result = geometry.iou([[0, 0, 10, 10]], [[0, 0, 10, 10], [5, 0, 15, 10], [10, 0, 20, 10], [2, 2, 4, 4]])
         np.testing.assert_allclose(result, [[1, 50 / 150, 0, 4 / 100]], rtol=1e-6)
 
     def test_boxes_without_area_overlap_nothing(self):
@@ -158,9 +154,7 @@ class TestNms:
         assert len(geometry.nms_faces(Faces.empty(), 0.4)) == 0
 
     def test_identical_and_degenerate_boxes(self):
-        assert geometry.nms(np.ones((200, 4)), np.ones(200), 0.4).tolist() == list(
-            range(200)
-        )  # no area, no overlap
+        assert geometry.nms(np.ones((200, 4)), np.ones(200), 0.4).tolist() == list(range(200))  # no area, no overlap
         assert geometry.nms(np.tile([0, 0, 5, 5], (200, 1)), np.ones(200), 0.4).tolist() == [0]
 
     @pytest.mark.parametrize("scores", [np.ones(3), np.ones((2, 1)), 1.0])
@@ -193,16 +187,12 @@ class TestVote:
         assert len(result) == len(expected)
         np.testing.assert_allclose(result.boxes, [box for box, _, _ in expected], rtol=1e-4, atol=1e-3)
         np.testing.assert_allclose(result.scores, [score for _, score, _ in expected])
-        np.testing.assert_allclose(
-            result.landmarks, [points for _, _, points in expected], rtol=1e-4, atol=1e-3
-        )
+        np.testing.assert_allclose(result.landmarks, [points for _, _, points in expected], rtol=1e-4, atol=1e-3)
 
     def test_weights_and_maximum_score(self):
         faces = Faces([[0, 0, 10, 10], [2, 0, 12, 10], [100, 0, 110, 10]], [0.9, 0.3, 0.05])
         result = geometry.vote(faces)
-        np.testing.assert_allclose(
-            result.boxes[0], [0.5, 0, 10.5, 10], rtol=1e-6
-        )  # (0.9 * 0 + 0.3 * 2) / 1.2
+        np.testing.assert_allclose(result.boxes[0], [0.5, 0, 10.5, 10], rtol=1e-6)  # (0.9 * 0 + 0.3 * 2) / 1.2
         np.testing.assert_allclose(result.scores, [0.9, 0.05], rtol=1e-6)
         assert result.boxes[1].tolist() == [100, 0, 110, 10]
         assert result.landmarks is None
@@ -471,9 +461,7 @@ class TestBoxFromLandmarks:
         for angle in np.linspace(0, 2 * np.pi, 9):
             turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
             landmarks = (self.TEMPLATE - 0.5) @ turn.T * 80 + 100
-            np.testing.assert_allclose(
-                geometry.box_from_landmarks(landmarks[None]), [[60, 60, 140, 140]], rtol=1e-5
-            )
+            np.testing.assert_allclose(geometry.box_from_landmarks(landmarks[None]), [[60, 60, 140, 140]], rtol=1e-5)
 
     def test_side_and_centre_by_inverse_of_the_similarity(self):
         rng = np.random.default_rng(0)

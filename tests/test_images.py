@@ -44,9 +44,7 @@ def quadrants(height: int = 32, width: int = 48) -> np.ndarray:
 
 def smooth(height: int = 120, width: int = 160) -> np.ndarray:
     y, x = np.mgrid[:height, :width]
-    return np.stack([x * 255 // width, y * 255 // height, (x + y) * 255 // (width + height)], -1).astype(
-        np.uint8
-    )
+    return np.stack([x * 255 // width, y * 255 // height, (x + y) * 255 // (width + height)], -1).astype(np.uint8)
 
 
 def encode(image: Image.Image | np.ndarray, kind: str, **options: object) -> bytes:
@@ -61,9 +59,7 @@ def exif(orientation: int) -> bytes:
     return tags.tobytes()
 
 
-def png(
-    samples: np.ndarray, colour_type: int, depth: int, extra: bytes = b"", size: tuple[int, int] | None = None
-):
+def png(samples: np.ndarray, colour_type: int, depth: int, extra: bytes = b"", size: tuple[int, int] | None = None):
     """A PNG written by hand, for what Pillow cannot write: samples (H, W, channels)."""
     height, width = samples.shape[:2]
     rows = samples.astype(">u2" if depth == 16 else "u1").reshape(height, -1)
@@ -224,8 +220,7 @@ class TestOrientation:
             b"Exif\0\0II*\0" + struct.pack("<IHHHI", 8, 500, 0x0112, 3, 1),  # cut within an entry
             b"Exif\0\0II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, 0, 0, 0),  # 0 is no orientation
             b"Exif\0\0II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, 9, 0, 0),  # nor is 9
-            b"Exif\0\0II*\0"
-            + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 2, 1, 6, 0, 0),  # text instead of a number
+            b"Exif\0\0II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 2, 1, 6, 0, 0),  # text instead of a number
         ],
     )
     def test_damaged_exif_is_no_orientation(self, block):
@@ -337,9 +332,7 @@ class TestModes:
         # holds Y, Cb, Cr of 255 - C, 255 - M, 255 - Y (libjpeg.txt, "Special color spaces").
         ycc = cv2.cvtColor(255 - quadrants(), cv2.COLOR_RGB2YCrCb)[..., [0, 2, 1]]
         stored = np.dstack([ycc, np.full((32, 48), 255, np.uint8)])
-        bands = [
-            Image.fromarray(255 - stored[..., i]) for i in range(4)
-        ]  # Pillow inverts them when it writes
+        bands = [Image.fromarray(255 - stored[..., i]) for i in range(4)]  # Pillow inverts them when it writes
         data = encode(Image.merge("CMYK", bands), "JPEG", quality=95)
         transform = data.index(b"Adobe") + 11
         assert data[transform] == 0
@@ -522,9 +515,7 @@ class TestFailures:
 class TestSizeLimit:
     def test_png_bomb_is_refused_before_it_is_decoded(self):
         bomb = png(np.zeros((1, 1, 3)), 2, 8, size=(60_000, 60_000))
-        with pytest.raises(
-            ImageError, match=r"60000 x 60000 = 3,600,000,000 pixels, above the limit of 200,000,000"
-        ):
+        with pytest.raises(ImageError, match=r"60000 x 60000 = 3,600,000,000 pixels, above the limit of 200,000,000"):
             images.read(bomb)
 
     def test_jpeg_bomb(self):
@@ -546,9 +537,7 @@ class TestSizeLimit:
             images.read(Image.new("L", (100, 100)), max_pixels=9_999)
 
     def test_above_pillows_own_limit(self, monkeypatch):
-        monkeypatch.setattr(
-            Image, "MAX_IMAGE_PIXELS", 100
-        )  # Pillow would warn from 101 on and refuse from 201 on
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # Pillow would warn from 101 on and refuse from 201 on
         for kind in ("JPEG", "PNG"):
             assert images.read(encode(quadrants(), kind)).shape == (32, 48, 3)
 

@@ -11,9 +11,7 @@ import facesmith
 def imported_by(code: str, *modules: str) -> list[str]:
     """Which of ``modules`` a fresh interpreter holds after ``code``."""
     code += f"\nimport sys; print(*(m for m in {modules} if m in sys.modules))"
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.split()
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
 
 
 def test_the_public_names() -> None:

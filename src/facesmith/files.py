@@ -37,4 +37,3 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
     """Write ``data`` to ``path`` whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
-

@@ -84,9 +84,7 @@ def vote(faces: Faces, threshold: float = 0.4, keep: int = 750) -> Faces:
         ValueError: a score is negative, or ``threshold`` is not in [0, 1].
     """
     if (faces.scores < 0).any():
-        raise ValueError(
-            f"box voting weighs by score, which must be >= 0; the lowest is {faces.scores.min()}"
-        )
+        raise ValueError(f"box voting weighs by score, which must be >= 0; the lowest is {faces.scores.min()}")
     order, leaders = _clusters(faces.boxes, faces.scores, _Overlap(threshold, inclusive=True))
     heads, cluster = np.unique(leaders, return_inverse=True)
     members = faces[order]
@@ -149,9 +147,7 @@ def similarity(source: npt.ArrayLike, target: npt.ArrayLike) -> Float64Array:
     """
     source, target = np.asarray(source, np.float64), np.asarray(target, np.float64)
     if source.ndim != 3 or source.shape[1:] != target.shape or target.shape[1:] != (2,):
-        raise ValueError(
-            f"expected source (n, k, 2) and target (k, 2), not {source.shape} and {target.shape}"
-        )
+        raise ValueError(f"expected source (n, k, 2) and target (k, 2), not {source.shape} and {target.shape}")
     source_mean, target_mean = source.mean(axis=1), target.mean(axis=0)
     p, q = source - source_mean[:, None], target - target_mean
     spread = (p**2).sum(axis=(1, 2))

@@ -114,9 +114,7 @@ def write(path: str | os.PathLike[str], image: npt.NDArray[np.uint8]) -> None:
     """
     suffix = Path(path).suffix.lower()
     if suffix not in _ENCODERS:
-        raise ImageError(
-            f"{path}: cannot write {suffix or 'a name without suffix'}; use {', '.join(_ENCODERS)}"
-        )
+        raise ImageError(f"{path}: cannot write {suffix or 'a name without suffix'}; use {', '.join(_ENCODERS)}")
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ImageError(f"{path}: only (H, W, 3) uint8 RGB arrays are written, not {_describe(image)}")
     encoding, options = _ENCODERS[suffix]

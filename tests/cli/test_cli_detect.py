@@ -16,9 +16,7 @@ from facesmith.cli import main
 Run = Callable[..., tuple[int, str, str]]
 
 
-def square(
-    path: Path, x: int = 16, y: int = 0, *, width: int = 64, height: int = 48, shades: int = 1
-) -> Path:
+def square(path: Path, x: int = 16, y: int = 0, *, width: int = 64, height: int = 48, shades: int = 1) -> Path:
     """Write a black picture with a white 16×16 square and darker ones to its right: faces to ``tiny``."""
     image = np.zeros((height, width, 3), np.uint8)
     for i in range(shades):
@@ -28,18 +26,14 @@ def square(
 
 
 @pytest.fixture
-def run(
-    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Run:
+def run(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run ``facesmith detect`` with the tiny model in an empty folder: exit code, stdout, stderr."""
     folder = tmp_path / "here"
     folder.mkdir()
     monkeypatch.chdir(folder)
 
     def detect(*arguments: str) -> tuple[int, str, str]:
-        code = main(
-            ["detect", *arguments, "--model", str(tiny_model), "--size", "original", "--threads", "2"]
-        )
+        code = main(["detect", *arguments, "--model", str(tiny_model), "--size", "original", "--threads", "2"])
         captured = capsys.readouterr()
         return code, captured.out, captured.err
 
@@ -166,12 +160,8 @@ def test_wrong_settings_are_one_line(run: Run, arguments: list[str], message: st
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize(
-    ("flag", "value"), [("--size", "huge"), ("--model", "no-such-model"), ("--threads", "0")]
-)
-def test_wrong_values_are_one_line(
-    run: Run, flag: str, value: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.parametrize(("flag", "value"), [("--size", "huge"), ("--model", "no-such-model"), ("--threads", "0")])
+def test_wrong_values_are_one_line(run: Run, flag: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
     square(Path("a.png"))
     assert main(["detect", "a.png", flag, value]) == 2
     assert capsys.readouterr().err.count("\n") == 1

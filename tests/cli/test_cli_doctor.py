@@ -56,9 +56,7 @@ def test_a_model_that_finds_the_wrong_things_is_wrong(
     assert report.splitlines()[-1].startswith("something is wrong")
 
 
-def test_a_missing_model_is_wrong(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_model_is_wrong(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def missing() -> None:
         raise ModelError("no model")
 

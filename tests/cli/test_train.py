@@ -96,7 +96,7 @@ class TestErrors:
         assert not (tmp_path / "out").exists()
 
     def test_no_such_device(self, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        assert "cuda:7 was asked for" in self.failure(capsys, data, tmp_path, "--device", "cuda:7")
+        assert "cuda:99 was asked for" in self.failure(capsys, data, tmp_path, "--device", "cuda:99")
 
     def test_weights_of_another_network(self, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         save_weights(tmp_path / "other.safetensors", RetinaFace(TINY), name="other")

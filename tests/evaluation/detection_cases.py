@@ -39,9 +39,7 @@ def wider_truth(
     counted = np.ones(len(rows), bool)
     for name, index in ignored:
         counted[offsets[list(boxes).index(name)] + index] = False
-    return widerface.Truth(
-        tuple(boxes), rows.astype(np.float32), offsets, {"all": counted}, {}, official_images
-    )
+    return widerface.Truth(tuple(boxes), rows.astype(np.float32), offsets, {"all": counted}, {}, official_images)
 
 
 def fddb_truth(images: dict[str, fddb.Ellipses], size: tuple[int, int] = (200, 150)) -> fddb.Truth:

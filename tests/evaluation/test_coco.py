@@ -22,9 +22,7 @@ BOX += ("AR_1", "AR_10", "AR_100", "AR_small", "AR_medium", "AR_large")
 KEYPOINT = ("AP", "AP50", "AP75", "AP_medium", "AP_large", "AR_20", "AR50", "AR75", "AR_medium", "AR_large")
 
 
-def random_case(
-    seed: int, images: int = 12, shared_scores: bool = False
-) -> tuple[dict[str, Any], dict[str, Faces]]:
+def random_case(seed: int, images: int = 12, shared_scores: bool = False) -> tuple[dict[str, Any], dict[str, Faces]]:
     """Annotations and predictions with crowds, faces of all sizes, misses, duplicates and empty images."""
     rng = np.random.default_rng(seed)
     annotations: list[dict[str, Any]] = []
@@ -149,9 +147,7 @@ def test_more_detections_than_the_limits_equal_pycocotools(tmp_path: Path) -> No
                 assert result.metrics.get(prefix + name, -1.0) == pytest.approx(value, abs=1e-9), name
 
 
-def test_results_do_not_depend_on_how_images_are_grouped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_results_do_not_depend_on_how_images_are_grouped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     document, predictions = random_case(3)
     truth = truth_of(document, tmp_path)
     whole = coco.evaluate(predictions, truth, provenance=PROVENANCE)
@@ -243,9 +239,7 @@ def test_only_the_face_category_is_read(tmp_path: Path) -> None:
         ({"keypoints": [1.0] * 14}, "annotation 3: keypoints"),
     ],
 )
-def test_bad_annotations_name_file_and_annotation(
-    change: dict[str, Any], message: str, tmp_path: Path
-) -> None:
+def test_bad_annotations_name_file_and_annotation(change: dict[str, Any], message: str, tmp_path: Path) -> None:
     row = {"id": 3, "image_id": 1, "bbox": [0, 0, 5, 5]} | change
     with pytest.raises(LabelError, match=r"truth\.json: " + message):
         truth_of({"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [row]}, tmp_path)

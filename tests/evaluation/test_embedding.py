@@ -35,9 +35,7 @@ class Finder:
 def mean_colour(crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """The mean of the left half and of the right half: a mirror image swaps them."""
     half = crops.shape[2] // 2
-    return np.stack(
-        [crops[:, :, :half].mean(axis=(1, 2, 3)), crops[:, :, half:].mean(axis=(1, 2, 3))], 1, dtype="f4"
-    )
+    return np.stack([crops[:, :, :half].mean(axis=(1, 2, 3)), crops[:, :, half:].mean(axis=(1, 2, 3))], 1, dtype="f4")
 
 
 def picture(key: int, height: int = 200, width: int = 300) -> npt.NDArray[np.uint8]:
@@ -73,9 +71,7 @@ def test_faces_are_aligned_and_embedded_with_their_mirror_image() -> None:
 
 
 def test_images_without_a_face_take_the_centre_and_are_named() -> None:
-    nothing = Finder(
-        {1: face((40, 30)), 2: Faces.empty(), 3: Faces(np.array([[0, 0, 9, 9]]), np.array([0.9]))}
-    )
+    nothing = Finder({1: face((40, 30)), 2: Faces.empty(), 3: Faces(np.array([[0, 0, 9, 9]]), np.array([0.9]))})
     found = embed({"a": picture(1), "b": picture(2), "c": picture(3)}, nothing, mean_colour)
     assert found.missed == ("b", "c")
     assert found.scores is not None
@@ -177,7 +173,5 @@ def test_image_paths(tmp_path: Path) -> None:
     paths = embedding.image_paths(tmp_path, ["A/A_0002", "A/A_0001"])
     assert list(paths) == ["A/A_0002", "A/A_0001"]
     assert paths["A/A_0002"].suffix == ".png"
-    with pytest.raises(
-        LabelError, match=r"1 of 2 images are missing, the first is 'A/A_0003'; did you mean 'A/A"
-    ):
+    with pytest.raises(LabelError, match=r"1 of 2 images are missing, the first is 'A/A_0003'; did you mean 'A/A"):
         embedding.image_paths(tmp_path, ["A/A_0001", "A/A_0003"])

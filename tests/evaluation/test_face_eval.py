@@ -161,9 +161,7 @@ def test_equal_overlaps_go_to_the_last_face() -> None:
 
 
 def test_faces_under_30_pixels_are_ignored(tmp_path: Path) -> None:
-    (tmp_path / "t.txt").write_text(
-        "# x/a.jpg\n0 0 29 60\n0 100 60 29.5\n\n100 0 30 30\n200 0 90 90 1\n# b.png\n"
-    )
+    (tmp_path / "t.txt").write_text("# x/a.jpg\n0 0 29 60\n0 100 60 29.5\n\n100 0 30 30\n200 0 90 90 1\n# b.png\n")
     truth = face_eval.load_truth(tmp_path / "t.txt", AFW)
     assert truth.names == ("b", "x/a")
     assert truth.ignored[1].tolist() == [True, True, False, True]

@@ -205,17 +205,14 @@ class TestEvaluate:
         assert result.metrics["discrete @1"] == pytest.approx(1 / 3)
         assert result.metrics["discrete @10"] == pytest.approx(2 / 3)
         assert result.counts == {"faces": 3, "detections": 6, "false positives": 4}
-        assert any(
-            note.startswith("only 4 false positives in all: recall at 10, 50") for note in result.notes
-        )
+        assert any(note.startswith("only 4 false positives in all: recall at 10, 50") for note in result.notes)
         assert result.scope == "3-image SUBSET of 2,845"
 
     def test_recall_at_few_false_positives(self) -> None:
         # 60 images; the face comes after as many false positives as the image's number
         true = {f"{i:02}": ellipses(FACE) for i in range(60)}
         found = {
-            name: faces((0, 0, 3, 3, 1 - i / 100), (40, 40, 40, 60, 0.995 - i / 100))
-            for i, name in enumerate(true)
+            name: faces((0, 0, 3, 3, 1 - i / 100), (40, 40, 40, 60, 0.995 - i / 100)) for i, name in enumerate(true)
         }
         metrics = run(found, fddb_truth(true))
         assert metrics["discrete @1"] == pytest.approx(1 / 60)
@@ -259,9 +256,7 @@ class TestEvaluate:
 
     def test_folds(self) -> None:
         labels = fddb_truth({f"{i:02}": ellipses(FACE) for i in range(20)})
-        found = {
-            name: ellipses((*FACE, 1)) if i % 10 < 5 else ellipses() for i, name in enumerate(labels.names)
-        }
+        found = {name: ellipses((*FACE, 1)) if i % 10 < 5 else ellipses() for i, name in enumerate(labels.names)}
         results = fddb.evaluate_folds(found, labels, provenance=KNOWN)
         assert list(results) == list(range(1, 11))
         assert [result.metrics["discrete @1"] for result in results.values()] == [1] * 5 + [0] * 5
@@ -273,9 +268,7 @@ class TestEvaluate:
 
     def test_long_curves_are_thinned_at_the_far_end(self) -> None:
         rng = np.random.default_rng(4)
-        rows = np.concatenate(
-            (rng.uniform(0, 30, (9000, 2)), np.full((9000, 2), 4), rng.random((9000, 1))), axis=1
-        )
+        rows = np.concatenate((rng.uniform(0, 30, (9000, 2)), np.full((9000, 2), 4), rng.random((9000, 1))), axis=1)
         result = fddb.evaluate({"a": faces(*rows)}, fddb_truth({"a": ellipses(OTHER)}), provenance=KNOWN)
         curve = result.curves[0]
         assert len(curve.x) <= 2000

@@ -34,9 +34,7 @@ class TestRotation:
     def test_there_and_back(self) -> None:
         labels = fddb_truth({"a": ellipses(FACE, OTHER)})
         back = labels.rotated(1).rotated(-1)
-        assert back.ellipses[0].shapes[:, [0, 1, 3, 4]] == pytest.approx(
-            labels.ellipses[0].shapes[:, [0, 1, 3, 4]]
-        )
+        assert back.ellipses[0].shapes[:, [0, 1, 3, 4]] == pytest.approx(labels.ellipses[0].shapes[:, [0, 1, 3, 4]])
         assert (back.sizes == labels.sizes).all()
         found = {"a": labels.ellipses[0]}
         assert fddb.evaluate(found, back, provenance=KNOWN).metrics["continuous @1"] == 1
@@ -70,9 +68,7 @@ class TestReaders:
         assert fddb.load_truth(tmp_path, sizes).subset(names).names == chosen.names
         with pytest.raises(LabelError, match="'2002/a/img_9'; did you mean '2002/a/img_"):
             fddb.load_truth(tmp_path, sizes, names=["2002/a/img_9"])
-        with pytest.raises(
-            LabelError, match="1 of 3 listed images have no size, the first is '2003/b/img_3'"
-        ):
+        with pytest.raises(LabelError, match="1 of 3 listed images have no size, the first is '2003/b/img_3'"):
             fddb.load_truth(tmp_path, {name: sizes[name] for name in list(sizes)[:2]})
 
     def test_an_image_in_two_folds(self, tmp_path: Path) -> None:

@@ -24,8 +24,7 @@ def test_json_lines_serve_every_protocol(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     points = rng.uniform(0, 100, (2, 19, 2))
     faces = [
-        {"image": "a.jpg", "points": p.tolist(), "box": [0, 0, 100, 100], "visible": [1] * 18 + [0]}
-        for p in points
+        {"image": "a.jpg", "points": p.tolist(), "box": [0, 0, 100, 100], "visible": [1] * 18 + [0]} for p in points
     ]
     truth = landmarks.load_truth(write_jsonl(tmp_path / "a.jsonl", faces), landmarks.AFLW)
     assert truth.images == ("a",)

@@ -170,9 +170,7 @@ def write_aflw(path: Path, n: int, seed: int = 0) -> dict[str, Any]:
     names = np.empty((n, 1), object)
     names[:, 0] = [f"0/image{i // 2:05}.jpg" for i in range(n)]
     content = {
-        "bbox": np.stack(
-            [corner[:, 0], corner[:, 0] + size[:, 0], corner[:, 1], corner[:, 1] + size[:, 1]], 1
-        ),
+        "bbox": np.stack([corner[:, 0], corner[:, 0] + size[:, 0], corner[:, 1], corner[:, 1] + size[:, 1]], 1),
         "data": points.transpose(0, 2, 1).reshape(n, 38),
         "mask_new": (rng.random((n, 19)) < 0.8).astype(np.uint8),
         "nameList": names,
@@ -182,9 +180,7 @@ def write_aflw(path: Path, n: int, seed: int = 0) -> dict[str, Any]:
     return content | {"points": points, "size": size}
 
 
-def test_aflw_test_set_over_all_and_over_visible_points(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_aflw_test_set_over_all_and_over_visible_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(landmark_truth, "AFLW_TRAINING_FACES", 30)
     content = write_aflw(tmp_path / "AFLWinfo_release.mat", 36)
     truth = landmarks.load_truth(tmp_path / "AFLWinfo_release.mat", landmarks.AFLW)
@@ -195,9 +191,7 @@ def test_aflw_test_set_over_all_and_over_visible_points(
     moved = truth.points + rng.normal(0, 3, truth.points.shape)
     predictions = {name: moved[truth.image == i] for i, name in enumerate(truth.images)}
     result = landmarks.evaluate(predictions, truth, provenance=PROVENANCE)
-    distance = (
-        np.linalg.norm(moved - truth.points, axis=2) / np.sqrt(content["size"][test].prod(axis=1))[:, None]
-    )
+    distance = np.linalg.norm(moved - truth.points, axis=2) / np.sqrt(content["size"][test].prod(axis=1))[:, None]
     seen = content["mask_new"][test] == 1
     assert result.metrics["nme_all"] == pytest.approx(distance.mean(axis=1).mean())
     visible = np.mean([d[s].mean() for d, s in zip(distance, seen, strict=True)])
@@ -273,9 +267,7 @@ def test_300w_by_the_outer_eye_corners(tmp_path: Path) -> None:
 
 
 def frames_file(path: Path, points: Array) -> Path:
-    lines = [
-        f"# set/frame-{i}.webp\n" + " ".join(f"{v}" for v in face.ravel()) for i, face in enumerate(points)
-    ]
+    lines = [f"# set/frame-{i}.webp\n" + " ".join(f"{v}" for v in face.ravel()) for i, face in enumerate(points)]
     path.write_text("\n".join(lines) + "\n")
     return path
 
@@ -289,9 +281,7 @@ def test_development_frames_five_points_of_68(tmp_path: Path) -> None:
         face[42:48] += eyes[1] - face[42:48].mean(axis=0)
         face[30] = (140, 150)
     truth = landmarks.load_truth(frames_file(tmp_path / "f.txt", points), landmarks.FRAMES)
-    five = np.stack(
-        [*np.broadcast_to(eyes[:, None], (2, 3, 2)), points[:, 30], points[:, 48], points[:, 54]], 1
-    )
+    five = np.stack([*np.broadcast_to(eyes[:, None], (2, 3, 2)), points[:, 30], points[:, 48], points[:, 54]], 1)
     np.testing.assert_allclose(truth.points, five)
     predictions = {
         "set/frame-0": faces_of(shifted(five[0], 2, 0), [0.9]),

@@ -39,9 +39,7 @@ class TestBoxForm:
     def given(self, count: int) -> tuple[list[Faces], list[np.ndarray]]:
         rng = np.random.default_rng(count)
         corners = rng.uniform(100, 500, (count, 2))
-        boxes = np.concatenate((corners, corners + rng.uniform(20, 60, (count, 2))), axis=1).astype(
-            np.float32
-        )
+        boxes = np.concatenate((corners, corners + rng.uniform(20, 60, (count, 2))), axis=1).astype(np.float32)
         # written as x1 y1 x2 y2, read as x y width height
         misread = np.concatenate((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]), axis=1)
         return [Faces(box[None], np.ones(1)) for box in misread], [box[None] for box in boxes]

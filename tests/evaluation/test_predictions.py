@@ -110,9 +110,7 @@ class TestRoundTrips:
         with pytest.raises(LabelError, match="1 predicted images are not in the list"):
             files.write_coco_json(written, tmp_path / "results.json", images[1:])
 
-    def test_coco_results_load_in_pycocotools(
-        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_coco_results_load_in_pycocotools(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         coco = pytest.importorskip("pycocotools.coco")
         written = some_predictions()
         images = [{"id": i, "file_name": f"{name}.jpg"} for i, name in enumerate(written)]
@@ -235,8 +233,7 @@ class TestJson:
             ("[3]", "detection 0: needs"),
             ('{"images": [{"id": 1}], "annotations": []}', "every image needs 'id' and 'file_name'"),
             (
-                '{"annotations": [], "images": [{"id": 1, "file_name": "a.jpg"}, '
-                '{"id": 2, "file_name": "a.png"}]}',
+                '{"annotations": [], "images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "a.png"}]}',
                 "share an id or a name",
             ),
         ],

@@ -97,9 +97,7 @@ def test_the_length_of_features_does_not_matter_and_mirror_images_are_added() ->
     features, truth = random_pairs(1)
     plain = verification.evaluate(embeddings(features), truth, provenance=PROVENANCE).metrics
     scaled = features * np.random.default_rng(0).uniform(0.5, 2, (len(features), 1))
-    assert verification.evaluate(embeddings(scaled), truth, provenance=PROVENANCE).metrics == pytest.approx(
-        plain
-    )
+    assert verification.evaluate(embeddings(scaled), truth, provenance=PROVENANCE).metrics == pytest.approx(plain)
     offset = np.random.default_rng(0).normal(0, 3, features.shape)
     both = np.stack([features + offset, features - offset], axis=1)
     result = verification.evaluate(embeddings(both), truth, provenance=PROVENANCE)
@@ -119,17 +117,13 @@ def test_a_pair_at_the_threshold_is_rejected() -> None:
 def test_an_impossible_false_accept_rate_gives_no_validation() -> None:
     """Opposite strangers have the distance 4, which no threshold reaches: it is 0 and accepts nobody."""
     truth = pairs_of([0, 0] * 10, [1, 2] * 10, [True, False] * 10)
-    metrics = verification.evaluate(
-        embeddings([[1, 0], [1, 0], [-1, 0]]), truth, provenance=PROVENANCE
-    ).metrics
+    metrics = verification.evaluate(embeddings([[1, 0], [1, 0], [-1, 0]]), truth, provenance=PROVENANCE).metrics
     assert metrics["val@far=0.001"] == 0.0
 
 
 def test_missed_faces_are_counted_and_noted() -> None:
     features, truth = random_pairs(2)
-    result = verification.evaluate(
-        embeddings(features, missed=("i3", "i9", "unused")), truth, provenance=PROVENANCE
-    )
+    result = verification.evaluate(embeddings(features, missed=("i3", "i9", "unused")), truth, provenance=PROVENANCE)
     assert result.counts["no_face"] == 2
     assert any(f"in 2 of {len(truth.images)} images" in note for note in result.notes)
 
@@ -154,9 +148,7 @@ def random_templates(seed: int) -> tuple[Embeddings, Templates]:
     left, right = (part.ravel() for part in np.meshgrid(np.arange(t), np.arange(t)))
     kept = left < right
     names = tuple(f"i{k}" for k in range(n))
-    truth = Templates(
-        names, template[order], media[order], left[kept], right[kept], (left % 6 == right % 6)[kept]
-    )
+    truth = Templates(names, template[order], media[order], left[kept], right[kept], (left % 6 == right % 6)[kept])
     return Embeddings(names, both, rng.uniform(0.5, 1, n).astype(np.float32)), truth
 
 

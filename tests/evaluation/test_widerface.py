@@ -217,7 +217,7 @@ class TestAgainstReference:
 
 class TestResult:
     labels = wider_truth({"a": [(0, 0, 20, 20)], "b": [FAR]}, official_images=3226)
-    found = {"a": faces((0, 0, 20, 20, 0.9), (80, 80, 9, 9, 0.1)), "b": faces()}  # noqa: RUF012
+    found = {"a": faces((0, 0, 20, 20, 0.9), (80, 80, 9, 9, 0.1)), "b": faces()}
 
     def test_a_subset_is_said_loudly(self) -> None:
         result = widerface.evaluate(self.found, self.labels, provenance=KNOWN)

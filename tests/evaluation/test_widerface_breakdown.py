@@ -11,10 +11,8 @@ from facesmith.evaluation import widerface
 
 
 class TestBreakdown:
-    labels = wider_truth(
-        {"a": [(0, 0, 10, 10), (100, 0, 40, 40)], "b": [(0, 0, 10, 12), FAR]}, ignored=[("b", 1)]
-    )
-    found = {  # noqa: RUF012
+    labels = wider_truth({"a": [(0, 0, 10, 10), (100, 0, 40, 40)], "b": [(0, 0, 10, 12), FAR]}, ignored=[("b", 1)])
+    found = {
         "a": faces((0, 0, 10, 10, 0.9), (100, 0, 40, 40, 0.4), (300, 300, 9, 9, 0.8)),
         "b": faces((200, 0, 50, 50, 0.7), (*FAR, 0.95), (0, 300, 10, 10, 0.1)),
     }

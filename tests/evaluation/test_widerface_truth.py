@@ -13,9 +13,7 @@ from facesmith.evaluation import widerface
 from facesmith.evaluation.widerface.truth import ATTRIBUTES
 
 
-def write_lists(
-    folder: Path, images: dict[str, Sequence[Sequence[int]]], subsets: dict[str, list[list[int]]]
-) -> None:
+def write_lists(folder: Path, images: dict[str, Sequence[Sequence[int]]], subsets: dict[str, list[list[int]]]) -> None:
     """The official .mat files, in their nesting of cell arrays."""
 
     def cells(values: list[object]) -> np.ndarray:
@@ -30,10 +28,7 @@ def write_lists(
     common = {"event_list": cells(list(events)), "file_list": names}
     labels = {
         f"{attribute}_label_list": cells(
-            [
-                cells([np.zeros((len(images[name]), 1), np.uint8) for name in inside[event]])
-                for event in events
-            ]
+            [cells([np.zeros((len(images[name]), 1), np.uint8) for name in inside[event]]) for event in events]
         )
         for attribute in ATTRIBUTES
     }
@@ -42,21 +37,18 @@ def write_lists(
     for subset, rows in subsets.items():
         kept = dict(zip(order, rows, strict=True))
         lists = cells(
-            [
-                cells([np.array(kept[name], np.uint8).reshape(-1, 1) for name in inside[event]])
-                for event in events
-            ]
+            [cells([np.array(kept[name], np.uint8).reshape(-1, 1) for name in inside[event]]) for event in events]
         )
         scipy.io.savemat(folder / f"wider_{subset}_val.mat", {**common, "gt_list": lists})
 
 
 class TestReaders:
-    images = {  # noqa: RUF012
+    images = {
         "0--A/x": [(1, 2, 3, 4), (5, 6, 7, 8)],
         "0--A/y": [(0, 0, 0, 0)],
         "1--B/z": [(9, 9, 9, 9), (1, 1, 0, 1), (2, 2, 2, 2)],
     }
-    subsets = {"easy": [[], [], [1]], "medium": [[2], [], [1]], "hard": [[1, 2], [], [1, 3]]}  # noqa: RUF012
+    subsets = {"easy": [[], [], [1]], "medium": [[2], [], [1]], "hard": [[1, 2], [], [1, 3]]}
 
     def test_official_lists(self, tmp_path: Path) -> None:
         write_lists(tmp_path, self.images, self.subsets)
@@ -79,9 +71,7 @@ class TestReaders:
         with pytest.raises(LabelError, match=r"wider_hard_val.mat: lists other images"):
             widerface.load_truth(tmp_path)
         write_lists(tmp_path, self.images, {"hard": [[3], [], []]})
-        with pytest.raises(
-            LabelError, match=r"wider_hard_val.mat: lists a face that wider_face_val.mat does not"
-        ):
+        with pytest.raises(LabelError, match=r"wider_hard_val.mat: lists a face that wider_face_val.mat does not"):
             widerface.load_truth(tmp_path)
         (tmp_path / "wider_hard_val.mat").unlink()
         with pytest.raises(LabelError, match=r"wider_hard_val.mat: cannot be read"):
@@ -90,9 +80,7 @@ class TestReaders:
     def test_marked_labels(self, tmp_path: Path) -> None:
         path = tmp_path / "labels.txt"
         landmarks = " -1" * 15
-        path.write_text(
-            f"# 0--A/x.jpg\n1 2 3 4\n5 6 7 8{landmarks}\n# 0--A/y.jpg\n# 1--B/z.jpg\n1 1 0 1\n9 9 9 9\n"
-        )
+        path.write_text(f"# 0--A/x.jpg\n1 2 3 4\n5 6 7 8{landmarks}\n# 0--A/y.jpg\n# 1--B/z.jpg\n1 1 0 1\n9 9 9 9\n")
         labels = widerface.load_truth(path, official_images=5)
         assert labels.names == ("0--A/x", "0--A/y", "1--B/z")
         assert labels.offsets.tolist() == [0, 2, 2, 4]

@@ -64,9 +64,7 @@ class TestCrop:
         x1, y1, x2, y2 = box_of_square(30, 40, 112)
         tall = [x1 + 30, y1, x2 - 30, y2]
         image = photograph(300, 400)
-        assert (
-            crops.crop(image, Faces([tall], [1])) == crops.crop(image, Faces([[x1, y1, x2, y2]], [1]))
-        ).all()
+        assert (crops.crop(image, Faces([tall], [1])) == crops.crop(image, Faces([[x1, y1, x2, y2]], [1]))).all()
 
     def test_black_outside_the_picture(self):
         image = np.full((100, 100, 3), 200, np.uint8)

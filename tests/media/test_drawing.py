@@ -123,14 +123,10 @@ class TestLandmarks:
 
 
 class TestLabel:
-    def only_label(
-        self, faces: Faces, height: int = 400, width: int = 600, scores: bool = True
-    ) -> np.ndarray:
+    def only_label(self, faces: Faces, height: int = 400, width: int = 600, scores: bool = True) -> np.ndarray:
         bare = Faces(faces.boxes, faces.scores)
         without = draw(grey(height, width), bare, scores=False)
-        return np.logical_or.reduce(
-            np.moveaxis(draw(grey(height, width), faces, scores=scores) != without, 2, 0)
-        )
+        return np.logical_or.reduce(np.moveaxis(draw(grey(height, width), faces, scores=scores) != without, 2, 0))
 
     def test_is_above_the_box(self):
         rows, columns = np.nonzero(self.only_label(face(100, 150, 300, 350)))
@@ -138,9 +134,7 @@ class TestLabel:
         assert rows.max() < 152
         assert 95 < columns.min() < 100
 
-    @pytest.mark.parametrize(
-        ("box", "rows"), [((100, 0, 300, 200), (199, 240)), ((100, 0, 300, 400), (0, 40))]
-    )
+    @pytest.mark.parametrize(("box", "rows"), [((100, 0, 300, 200), (199, 240)), ((100, 0, 300, 400), (0, 40))])
     def test_without_room_above_is_below_and_without_that_inside(self, box, rows):
         found, _ = np.nonzero(self.only_label(face(*box)))
         assert rows[0] <= found.min()

@@ -73,9 +73,7 @@ def test_suppression() -> None:
     assert len(detector(image, size=10, nms=1)) == 3
 
 
-@pytest.mark.parametrize(
-    "setting", [{"threshold": -0.1}, {"threshold": 2}, {"nms": float("nan")}, {"size": "huge"}]
-)
+@pytest.mark.parametrize("setting", [{"threshold": -0.1}, {"threshold": 2}, {"nms": float("nan")}, {"size": "huge"}])
 def test_settings_out_of_range(detector: Detector, setting: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(setting))):
         detector(picture(8, 8), **setting)
@@ -97,9 +95,7 @@ def test_lists_equal_single_calls(detector: Detector) -> None:
     rng = np.random.default_rng(0)
     images = [
         picture(int(w), int(h), *([(16, 16, 16, 255)] if face else []))
-        for w, h, face in zip(
-            rng.integers(40, 2000, 20), rng.integers(40, 900, 20), rng.random(20) < 0.7, strict=True
-        )
+        for w, h, face in zip(rng.integers(40, 2000, 20), rng.integers(40, 900, 20), rng.random(20) < 0.7, strict=True)
     ]
     alone = [detector(image) for image in images]
     assert sum(map(len, alone)) > 0
@@ -160,9 +156,7 @@ class FakeSession:
 
     def run(self, images: Picture) -> Candidates:
         self.sizes.append((images.shape[2], images.shape[1]))
-        return Candidates(
-            self.boxes[None], self.scores[None], np.zeros((1, len(self.boxes), 5, 2), np.float32)
-        )
+        return Candidates(self.boxes[None], self.scores[None], np.zeros((1, len(self.boxes), 5, 2), np.float32))
 
 
 def test_the_overview_adds_large_faces_only() -> None:

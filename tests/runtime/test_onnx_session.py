@@ -38,9 +38,7 @@ def test_runs_any_shape(tiny_model: Path) -> None:
         ({"without": "landmarks"}, "no output 'landmarks'"),
     ],
 )
-def test_a_model_of_another_kind(
-    spoilt_model: Callable[..., Path], spoil: dict[str, object], message: str
-) -> None:
+def test_a_model_of_another_kind(spoilt_model: Callable[..., Path], spoil: dict[str, object], message: str) -> None:
     with pytest.raises(ModelError, match=message) as caught:
         open_session(spoilt_model(**spoil))
     assert "some.onnx" in str(caught.value)

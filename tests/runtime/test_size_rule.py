@@ -36,9 +36,7 @@ def test_only_auto_takes_a_second_look_and_only_at_large_pictures() -> None:
     assert SizeRule.parse("original").second_target(4000, 3000) is None
 
 
-@pytest.mark.parametrize(
-    "text", ["", "big", "-640", "640x480", "short", "short:", "short:a", "6.4", "0", "short:0"]
-)
+@pytest.mark.parametrize("text", ["", "big", "-640", "640x480", "short", "short:", "short:a", "6.4", "0", "short:0"])
 def test_what_is_no_rule(text: str) -> None:
     with pytest.raises(ConfigError, match=r"size"):
         SizeRule.parse(text)

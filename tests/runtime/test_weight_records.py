@@ -45,9 +45,7 @@ def test_round_trip() -> None:
     assert WeightRecord.from_dict(json.loads(json.dumps(one.to_dict()))) == one
 
 
-@pytest.mark.parametrize(
-    "spoil", [{"file": None}, {"extra": 1}, {"face_size_range": [1]}, {"figures": {"AP": {}}}]
-)
+@pytest.mark.parametrize("spoil", [{"file": None}, {"extra": 1}, {"face_size_range": [1]}, {"figures": {"AP": {}}}])
 def test_malformed(spoil: dict[str, object]) -> None:
     row = {**record(b"").to_dict(), **spoil}
     row = {key: value for key, value in row.items() if value is not None}

@@ -55,9 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if sys.stdout is not None:  # it is None where the caller closed it
                 sys.stdout.flush()
     except KeyboardInterrupt:
-        signal.signal(
-            signal.SIGINT, signal.SIG_DFL
-        )  # threads may take a moment to end; a second Ctrl-C is final
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # threads may take a moment to end; a second Ctrl-C is final
         return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at exit
@@ -65,9 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FacesmithError as error:
         return _fail(str(error))
     except OSError as error:
-        return _fail(
-            f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
-        )
+        return _fail(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
 
 
 def _dispatch(arguments: list[str]) -> int:

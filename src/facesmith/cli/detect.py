@@ -156,9 +156,7 @@ def _entry(picture: Picture) -> str:
 
 def _lines(picture: Picture) -> str:
     rows = zip(picture.faces.boxes.tolist(), picture.faces.scores.tolist(), strict=True)
-    return "\n".join(
-        "\t".join((picture.path, *(f"{side:.1f}" for side in box), f"{score:.3f}")) for box, score in rows
-    )
+    return "\n".join("\t".join((picture.path, *(f"{side:.1f}" for side in box), f"{score:.3f}")) for box, score in rows)
 
 
 def _writable(name: PurePath) -> PurePath:

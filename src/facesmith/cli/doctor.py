@@ -132,9 +132,7 @@ def _self_test() -> str:
     if len(faces) != 1 or faces.landmarks is None:
         raise ModelError(f"{detector.name} finds {len(faces)} faces in a picture of one")
     overlap = float(geometry.iou(faces.boxes, (BOX * unit + centre).reshape(1, 4))[0, 0])
-    error = float(
-        np.linalg.norm(faces.landmarks[0] - (LANDMARKS * unit + centre), axis=1).mean() / (2 * unit)
-    )
+    error = float(np.linalg.norm(faces.landmarks[0] - (LANDMARKS * unit + centre), axis=1).mean() / (2 * unit))
     found = f"a painted face with score {faces.scores[0]:.2f}, IoU {overlap:.2f}, landmark error {error:.1%}"
     if overlap < 0.5 or error > 0.15:
         raise ModelError(f"{detector.name} misplaces {found}")

@@ -114,9 +114,7 @@ def _check_apart(argument: str, written: list[Path]) -> None:
     path = Path(os.path.realpath(argument))
     for output in written:
         if path.is_relative_to(output):
-            raise ConfigError(
-                f"the output folder {output} holds the input {argument}; name another output folder"
-            )
+            raise ConfigError(f"the output folder {output} holds the input {argument}; name another output folder")
 
 
 def _stdin_lines() -> Iterator[str]:

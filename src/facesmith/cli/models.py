@@ -18,9 +18,7 @@ class Models:
         """Print the table."""
         records = list(weights.records().values())
         if self.json:
-            print(
-                json.dumps({"default": weights.DEFAULT, "models": [r.to_dict() for r in records]}, indent=1)
-            )
+            print(json.dumps({"default": weights.DEFAULT, "models": [r.to_dict() for r in records]}, indent=1))
         else:
             print(_table(records))
         return 0

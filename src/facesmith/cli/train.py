@@ -17,6 +17,7 @@ try:
     from facesmith.detectors.weights import load_weights, save_weights
     from facesmith.training.ddp import Process, local_processes
     from facesmith.training.loop import TrainConfig, train
+    from facesmith.training.memory import keep_freed_memory
     from facesmith.training.recipes import Recipe, retinaface_mobilenet025, retinaface_mobilenet025_widerface
     from facesmith.training.validation import validator
 except ImportError as error:
@@ -60,6 +61,7 @@ class Run:
     def _run_as(self, process: Process) -> None:
         if self.val and not self.train.evaluate_every:
             raise ConfigError("--val needs --train.evaluate-every: the number of steps between evaluations")
+        keep_freed_memory()
         threads = chosen_threads(self.threads or max(available_cpus() // local_processes(), 1))
         torch.set_num_threads(threads)
         torch.manual_seed(self.train.seed)

@@ -207,9 +207,7 @@ def _score(
     return dict(sorted(metrics.items())), curves, notes
 
 
-def _curve(
-    scores: FloatArray, matched: BoolArray, dropped: BoolArray, positives: int
-) -> tuple[FloatArray, FloatArray]:
+def _curve(scores: FloatArray, matched: BoolArray, dropped: BoolArray, positives: int) -> tuple[FloatArray, FloatArray]:
     """(T, 101) interpolated precision and (T,) final recall from (N,) scores and (T, N) outcomes."""
     order = np.argsort(-scores, kind="stable")
     matched, dropped = matched[:, order], dropped[:, order]
@@ -393,9 +391,7 @@ def _annotation(row: dict[str, Any], position: Mapping[int, int], path: Path) ->
 
 def _face_category(document: dict[str, Any], path: Path) -> int | None:
     """Id of the category to read, or ``None`` where the file has at most one."""
-    ids: dict[str, int] = {
-        str(row.get("name")).lower(): row.get("id") for row in document.get("categories", [])
-    }
+    ids: dict[str, int] = {str(row.get("name")).lower(): row.get("id") for row in document.get("categories", [])}
     if len(ids) > 1 and "face" not in ids:
         raise LabelError(f"{path}: none of the categories {sorted(ids)} is called 'face'")
     return ids["face"] if len(ids) > 1 else None

@@ -51,15 +51,8 @@ class Embeddings:
 
     def __post_init__(self) -> None:
         shape, n = self.features.shape, len(self.names)
-        if (
-            shape[:1] != (n,)
-            or len(shape) not in (2, 3)
-            or (len(shape) == 3 and shape[1] != 2)
-            or 0 in shape[1:]
-        ):
-            raise LabelError(
-                f"features of {n} images must have the shape ({n}, d) or ({n}, 2, d), not {shape}"
-            )
+        if shape[:1] != (n,) or len(shape) not in (2, 3) or (len(shape) == 3 and shape[1] != 2) or 0 in shape[1:]:
+            raise LabelError(f"features of {n} images must have the shape ({n}, d) or ({n}, 2, d), not {shape}")
         if len(set(self.names)) != n:
             raise LabelError("an image has two embeddings; names must differ")
         if self.scores is not None and self.scores.shape != (n,):

@@ -177,13 +177,9 @@ class Labels:
             LabelError: no face counts.
         """
         first = np.cumsum([0, *(len(b) for b in boxes)])
-        labels = cls(
-            np.concatenate([np.zeros((0, 4)), *boxes]), np.concatenate([np.zeros(0, bool), *ignored]), first
-        )
+        labels = cls(np.concatenate([np.zeros((0, 4)), *boxes]), np.concatenate([np.zeros(0, bool), *ignored]), first)
         if labels.count == 0:
-            raise LabelError(
-                f"none of the {len(labels.ignored)} labelled faces counts; there is nothing to find"
-            )
+            raise LabelError(f"none of the {len(labels.ignored)} labelled faces counts; there is nothing to find")
         return labels
 
     @property

@@ -147,9 +147,7 @@ def load_truth(path: str | Path, protocol: Protocol) -> Truth:
     if not raw.names:
         raise LabelError(f"{path}: holds no labelled face")
     if protocol.boxed and raw.boxes is None:
-        raise LabelError(
-            f"{path}: {protocol.name} divides errors by the size of the face's box; none is given"
-        )
+        raise LabelError(f"{path}: {protocol.name} divides errors by the size of the face's box; none is given")
     boxes = bounds(raw.points) if raw.boxes is None else raw.boxes
     picked = protocol.pick(np.concatenate([raw.points, raw.visible[:, :, None]], axis=2))
     points, visible = picked[:, :, :2], picked[:, :, 2] == 1  # a mean of points is visible if all of them are
@@ -242,9 +240,7 @@ def _read_aflw2000(path: Path) -> Raw:
     for file in files:
         content = read_mat(file, "pt3d_68", "Pose_Para")
         if content["pt3d_68"].shape != (3, 68) or not np.isfinite(content["pt3d_68"]).all():
-            raise LabelError(
-                f"{file}: pt3d_68 must hold 3 x 68 finite numbers, not {content['pt3d_68'].shape}"
-            )
+            raise LabelError(f"{file}: pt3d_68 must hold 3 x 68 finite numbers, not {content['pt3d_68'].shape}")
         points.append(content["pt3d_68"][:2].T)
         yaws.append(np.degrees(content["Pose_Para"].ravel()[1]))
     stacked = np.array(points, np.float64).reshape(-1, 68, 2)
@@ -282,9 +278,7 @@ def _read_wider(path: Path) -> Raw:
     labelled = (points != -1).any(axis=2)
     partly = labelled.any(axis=1) & ~labelled.all(axis=1)
     if partly.any():
-        raise LabelError(
-            f"{pairs[int(partly.argmax())][1].where}: a face has all five landmarks or none (-1)"
-        )
+        raise LabelError(f"{pairs[int(partly.argmax())][1].where}: a face has all five landmarks or none (-1)")
     return Raw([name for name, _ in pairs], points, labelled, boxes, images=list(blocks))
 
 
@@ -334,9 +328,7 @@ _ALL_AND_VISIBLE = (View("all", _box_size), View("visible", _box_size, visible_o
 AFLW = Protocol("aflw", 19, _read_aflw_test, _ALL_AND_VISIBLE, 4386, boxed=True, faces_are_images=True)
 """AFLW-Full's test set, 19 points, the square root of the box's area; all 19 and the visible ones only."""
 
-AFLW_FIVE = replace(
-    AFLW, name="aflw5", reader=_read_aflw, images=24386, pick=lambda points: points[:, FIVE_OF_19]
-)
+AFLW_FIVE = replace(AFLW, name="aflw5", reader=_read_aflw, images=24386, pick=lambda points: points[:, FIVE_OF_19])
 """RetinaFace, section 4.5: all faces of AFLW, five points, the square root of the box's area."""
 
 AFLW2000_3D = Protocol("aflw2000-3d", 68, _read_aflw2000, (_BOX,), 2000)

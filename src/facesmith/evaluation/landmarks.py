@@ -99,9 +99,7 @@ def auc(errors: FloatArray, threshold: float) -> float:
     return float(np.maximum(0.0, threshold - errors).mean() / threshold)
 
 
-def evaluate(
-    predictions: Mapping[str, Faces | FloatArray], truth: Truth, *, provenance: Provenance
-) -> Result:
+def evaluate(predictions: Mapping[str, Faces | FloatArray], truth: Truth, *, provenance: Provenance) -> Result:
     """``nme``, ``failure@t`` and ``auc@t``, with a suffix where a protocol measures in several ways.
 
     AFLW2000-3D and 300W also give ``nme`` of each group, AFLW2000-3D the mean of its three yaw ranges,
@@ -124,9 +122,7 @@ def evaluate(
     metrics: dict[str, float] = {}
     curves = []
     for view in protocol.views:
-        counted = (
-            truth.visible if view.visible_only else np.repeat(labelled[:, None], points.shape[1], axis=1)
-        )
+        counted = truth.visible if view.visible_only else np.repeat(labelled[:, None], points.shape[1], axis=1)
         errors = nme(points, truth.points, truth.scales[view.name], counted)
         suffix = f"_{view.name}" if view.name else ""
         metrics |= _figures(errors[labelled], protocol, suffix)
@@ -214,9 +210,7 @@ def placed(predictions: Sequence[Faces | FloatArray], truth: Truth) -> FloatArra
 def _from_faces(faces: Faces, truth: Truth, rows: IntArray, name: str) -> FloatArray:
     count = truth.points.shape[1]
     if count != len(Landmark):
-        raise LabelError(
-            f"image {name!r}: {truth.protocol.name} needs {count} points a face, Faces have five"
-        )
+        raise LabelError(f"image {name!r}: {truth.protocol.name} needs {count} points a face, Faces have five")
     points = np.full((len(rows), count, 2), np.nan)
     if not len(faces):
         return points

@@ -144,8 +144,7 @@ def evaluate(predictions: Mapping[str, FloatArray], truth: Truth, *, provenance:
         official_images=IMAGES,
         provenance=provenance,
         curves=tuple(
-            Curve(view, _STEPS, ced(values, _STEPS), "NME", "share of faces")
-            for view, values in errors.items()
+            Curve(view, _STEPS, ced(values, _STEPS), "NME", "share of faces") for view, values in errors.items()
         ),
         counts={f"faces_{group}": int(members.sum()) for group, members in groups.items()},
     )

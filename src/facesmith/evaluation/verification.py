@@ -88,9 +88,7 @@ def evaluate(
             "the centred square of 7/8 of the shorter side stands in for it"
         )
     if isinstance(truth, Templates):
-        notes.append(
-            "images are weighed by the detector's score" if weighted else "no weighing by detector score"
-        )
+        notes.append("images are weighed by the detector's score" if weighted else "no weighing by detector score")
         if weighted and embeddings.scores is None:
             raise LabelError("weighing needs the detector's scores, which these embeddings lack")
         weights = embeddings.scores[rows] if weighted and embeddings.scores is not None else None
@@ -224,9 +222,7 @@ def _fold_counts(
             values = np.sort(distance[rows][members])
             if not len(values):
                 one = ("one person", "two persons")[kind]
-                raise LabelError(
-                    f"fold {fold + 1} of 10 has no pair of {one}; pairs must be in official order"
-                )
+                raise LabelError(f"fold {fold + 1} of 10 has no pair of {one}; pairs must be in official order")
             counts[kind, fold], totals[kind, fold] = np.searchsorted(values, thresholds), len(values)
     return counts[0], counts[1], totals[0], totals[1]
 

@@ -157,9 +157,7 @@ def _read_lfw(path: Path, lines: Sequence[tuple[int, str]]) -> list[tuple[str, s
                 f"{path}:{number}: expected 'name n1 n2' or 'name1 n1 name2 n2', found {line.strip()[:60]!r}"
             )
         other = words[2] if len(words) == 4 else words[0]
-        left, right = (
-            f"{person}/{person}_{int(n):04d}" for person, n in ((words[0], numbers[0]), (other, numbers[1]))
-        )
+        left, right = (f"{person}/{person}_{int(n):04d}" for person, n in ((words[0], numbers[0]), (other, numbers[1])))
         rows.append((left, right, len(words) == 3))
     return rows
 

@@ -149,9 +149,7 @@ def _colour(face: Faces) -> Colour:
     return TRACK_COLOURS[int(face.track_ids[0]) % len(TRACK_COLOURS)]
 
 
-def _dot(
-    canvas: npt.NDArray[np.uint8], centre: npt.NDArray[np.float32], radius: float, colour: Colour
-) -> None:
+def _dot(canvas: npt.NDArray[np.uint8], centre: npt.NDArray[np.float32], radius: float, colour: Colour) -> None:
     fixed_radius = round(radius * (1 << _SHIFT))
     cv2.circle(canvas, _fixed(centre), fixed_radius, colour, cv2.FILLED, cv2.LINE_AA, _SHIFT)
 

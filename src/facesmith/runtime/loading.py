@@ -11,9 +11,7 @@ from facesmith.runtime.detector import Detector
 from facesmith.runtime.session import OnnxSession
 
 
-def load(
-    model: str | PathLike[str] | None = None, *, device: str = "cpu", threads: int | None = None
-) -> Detector:
+def load(model: str | PathLike[str] | None = None, *, device: str = "cpu", threads: int | None = None) -> Detector:
     """A detector that is ready to run.
 
     Args:

@@ -44,9 +44,7 @@ BOX = np.array([(-0.98, -1.12), (0.98, 1.28)], np.float32)
 """(2, 2): corners of the face, hair left out, in the units of the drawing."""
 
 
-def paint_portrait(
-    width: int, height: int, centre: tuple[float, float], unit: float
-) -> npt.NDArray[np.uint8]:
+def paint_portrait(width: int, height: int, centre: tuple[float, float], unit: float) -> npt.NDArray[np.uint8]:
     """(height, width, 3) uint8: a face on a plain ground, ``unit`` pixels being half of its width.
 
     The face's box is ``BOX * unit + centre``, its landmarks ``LANDMARKS * unit + centre``, in pixels from the

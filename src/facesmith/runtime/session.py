@@ -135,9 +135,7 @@ def _metadata(session: Any, source: str) -> dict[str, Any]:
         metadata = json.loads(text)
         metadata["name"]
     except (ValueError, TypeError, KeyError) as error:
-        raise ModelError(
-            f"{source}: its {METADATA_KEY!r} metadata is not a JSON object with a name"
-        ) from error
+        raise ModelError(f"{source}: its {METADATA_KEY!r} metadata is not a JSON object with a name") from error
     return dict(metadata)
 
 
@@ -150,9 +148,7 @@ def _check_signature(session: Any, source: str) -> None:
     if kind != "tensor(uint8)" or len(shape) != 4 or shape[3] != 3:
         raise ModelError(f"{source}: its input images is {kind} {shape}, not tensor(uint8) (B, H, W, 3)")
     if fixed := [size for size in shape[:3] if isinstance(size, int)]:
-        raise ModelError(
-            f"{source}: its input images {shape} is frozen to {fixed}; B, H and W must be dynamic"
-        )
+        raise ModelError(f"{source}: its input images {shape} is frozen to {fixed}; B, H and W must be dynamic")
     for name, rank in _OUTPUT_RANKS.items():
         if name not in outputs:
             raise ModelError(f"{source}: it has no output {name!r}, only {sorted(outputs)}")

@@ -72,9 +72,7 @@ class SizeRule:
             return cls(least=int(text), most=int(text))
         if match := _SHORT.fullmatch(text):
             short = int(match[1])
-            return cls(
-                short=short, most=int(match[2]) if match[2] else max(short, round(short * _SHORT_RATIO))
-            )
+            return cls(short=short, most=int(match[2]) if match[2] else max(short, round(short * _SHORT_RATIO)))
         raise ConfigError(
             f"no such size rule: {rule!r}; write auto, original, a number of pixels, short:N or short:N:M"
         )

@@ -2,10 +2,13 @@
 
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from facesmith.errors import DeviceError, MissingExtraError
 from facesmith.runtime.session import Candidates, ImageBatch, cuda_index
+
+if TYPE_CHECKING:
+    import torch
 
 
 class TorchSession:
@@ -32,7 +35,7 @@ class TorchSession:
         self.name = str(read_metadata(path)["name"])
         self.threads = threads
         self._torch: Any = torch
-        self._where = _device(torch, device)
+        self._where = torch_device(device)
         self.device = str(self._where)
         torch.set_num_threads(threads)
         self._model: Any = load_model(path).eval().to(self._where)
@@ -44,12 +47,17 @@ class TorchSession:
             return Candidates(*(tensor.float().cpu().numpy() for tensor in tensors))
 
 
-def _device(torch: Any, device: str) -> Any:
-    """``torch.device`` of ``device``, with the index for CUDA."""
-    index = cuda_index(device)
+def torch_device(name: str) -> "torch.device":
+    """``cpu``, ``cuda`` or ``cuda:N`` as a device that is really there, with its index.
+
+    Raises:
+        DeviceError: the name is unknown, or PyTorch does not see that device.
+    """
+    import torch
+
+    index = cuda_index(name)
     if index is None:
         return torch.device("cpu")
     if index >= torch.cuda.device_count():
-        count = torch.cuda.device_count()
-        raise DeviceError(f"{device} was asked for, but PyTorch sees {count} CUDA devices")
+        raise DeviceError(f"{name} was asked for, but PyTorch sees {torch.cuda.device_count()} CUDA devices")
     return torch.device("cuda", index)

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import distributed
 
-from facesmith.errors import DeviceError
-from facesmith.runtime.session import cuda_index
+from facesmith.runtime.torch_session import torch_device
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +35,7 @@ class Process:
         world = int(os.environ.get("WORLD_SIZE", "1"))
         if world > 1 and device == "cuda":
             device = f"cuda:{os.environ['LOCAL_RANK']}"
-        chosen = _device(device)
+        chosen = torch_device(device)
         if world == 1:
             return cls(0, 1, chosen)
         if chosen.type == "cuda":
@@ -53,12 +52,3 @@ class Process:
 def local_processes() -> int:
     """How many of torchrun's processes share this machine; 1 without torchrun."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-
-
-def _device(name: str) -> torch.device:
-    index = cuda_index(name)
-    if index is None:
-        return torch.device("cpu")
-    if index >= torch.cuda.device_count():
-        raise DeviceError(f"{name} was asked for, but PyTorch sees {torch.cuda.device_count()} CUDA devices")
-    return torch.device("cuda", index)

@@ -30,9 +30,7 @@ def images(count: int, side: int = 96) -> torch.Tensor:
     return torch.randint(0, 256, (count, 3, side, side), generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize(
-    ("name", "published"), [("0.5G", 0.26), ("2.5G", 0.44), ("10G", 1.27), ("34G", 6.24)]
-)
+@pytest.mark.parametrize(("name", "published"), [("0.5G", 0.26), ("2.5G", 0.44), ("10G", 1.27), ("34G", 6.24)])
 def test_released_nets_have_the_published_parameters(name: str, published: float) -> None:
     with torch.device("meta"):
         model = DamoFD(RELEASED[name])

@@ -99,13 +99,13 @@ def random_case(rng: np.random.Generator) -> tuple[list[Box], list[Box], list[bo
 def test_equals_the_slow_loop(config: MatchConfig) -> None:
     rng = np.random.default_rng(7)
     seen = {POSITIVE: 0, NEGATIVE: 0, NEITHER: 0}
-    for case in range(300):
+    for case in range(150):
         anchors, faces, ignored = random_case(rng)
         expected = slow_match(anchors, faces, ignored, config)
         assert fast(anchors, faces, ignored, config) == expected, (case, anchors, faces, ignored)
         for label in expected[0]:
             seen[label] += 1
-    assert min(seen.values()) > 100
+    assert min(seen.values()) > 50
 
 
 class TestForcedMatches:

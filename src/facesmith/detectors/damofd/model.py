@@ -16,7 +16,14 @@ from facesmith.detectors.damofd.config import DamoFDConfig, Stage
 from facesmith.detectors.parts.anchors import AnchorConfig, anchor_boxes, make_anchors
 from facesmith.detectors.parts.assigners import NEITHER, POSITIVE
 from facesmith.detectors.parts.atss import match_atss
-from facesmith.detectors.parts.losses import distance_iou, paired_iou, quality_focal, smooth_l1
+from facesmith.detectors.parts.losses import (
+    distance_iou,
+    paired_iou,
+    process_count,
+    quality_focal,
+    smooth_l1,
+    total_over_processes,
+)
 from facesmith.detectors.parts.pafpn import PAFPN
 from facesmith.detectors.parts.topk import top_candidates
 from facesmith.detectors.types import Targets
@@ -85,8 +92,8 @@ class DamoFD(DetectorNetwork):
     def loss(self, maps: DamoFDMaps, targets: Targets) -> dict[str, Tensor]:
         """The weighted terms ``class`` (quality focal), ``box`` (DIoU) and ``landmark`` (smooth-L1).
 
-        ``class`` is divided by the number of positives; ``box`` and ``landmark`` weigh each positive with its
-        detached score and are divided by the sum of these weights.
+        ``class`` is divided by the number of positives (in a distributed run by their mean a process). ``box``
+        and ``landmark`` weigh each positive with its detached score and are divided by the sum of these weights.
         """
         config = self.config.loss
         anchors = make_anchors(ANCHORS, maps.sizes, maps.logits.device)
@@ -110,7 +117,8 @@ class DamoFD(DetectorNetwork):
         scores = maps.logits.detach().sigmoid()
         unlabelled = ~targets.complete[:, None] & (label != POSITIVE) & (scores > config.unlabelled_score)
         counted = (label != NEITHER) & ~unlabelled
-        focal = quality_focal(maps.logits, quality)[counted].sum() / max(len(image), 1)
+        positives = float(total_over_processes(torch.tensor(float(len(image)), device=label.device)))
+        focal = quality_focal(maps.logits, quality)[counted].sum() / (max(positives, 1.0) / process_count())
 
         weight = scores[image, anchor]
         box = (distance_iou(predicted, wanted) * weight).sum() / weight.sum().clamp(min=1e-6)
@@ -120,9 +128,7 @@ class DamoFD(DetectorNetwork):
             known = points.isfinite().all(dim=2).all(dim=1)
             codes = ((points[known] - at[known, None, :2]) / stride[known, None]).flatten(1)
             error = smooth_l1(maps.landmarks[image, anchor][known] - codes, beta=1 / 9).mean(dim=1)
-            terms["landmark"] = (
-                config.landmark * (error * weight[known]).sum() / weight[known].sum().clamp(min=1e-6)
-            )
+            terms["landmark"] = config.landmark * (error * weight[known]).sum() / weight[known].sum().clamp(min=1e-6)
         return terms
 
     def decode(self, maps: DamoFDMaps) -> tuple[Tensor, Tensor, Tensor]:
@@ -161,10 +167,7 @@ def _stage(stage: Stage) -> nn.Sequential:
     for _ in range(stage.layers - 1):
         units += layers.later_units(stage)
     return nn.Sequential(
-        *(
-            Residual(unit) if unit.residual else nn.Sequential(*map(_backbone_unit, unit.convs))
-            for unit in units
-        )
+        *(Residual(unit) if unit.residual else nn.Sequential(*map(_backbone_unit, unit.convs)) for unit in units)
     )
 
 

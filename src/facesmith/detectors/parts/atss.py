@@ -8,9 +8,7 @@ from torch import Tensor
 from facesmith.detectors.parts.assigners import NEGATIVE, NEITHER, POSITIVE, Match, covers_ignored, overlaps
 
 
-def match_atss(
-    anchors: Tensor, counts: Sequence[int], faces: Tensor, ignored: Tensor, *, nearest: int = 9
-) -> Match:
+def match_atss(anchors: Tensor, counts: Sequence[int], faces: Tensor, ignored: Tensor, *, nearest: int = 9) -> Match:
     """Match the anchors of one image with its faces.
 
     A face's candidates are the ``nearest`` anchors by centre distance on each level. Those whose IoU reaches the

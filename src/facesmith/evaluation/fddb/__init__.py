@@ -92,8 +92,7 @@ def evaluate(predictions: Detections, truth: Truth, *, provenance: Provenance) -
     metrics, notes = dict[str, float](), list[str]()
     if len(truth.names) < OFFICIAL_IMAGES:
         notes.append(
-            f"SUBSET: {len(truth.names):,} of {OFFICIAL_IMAGES:,} images; "
-            "not comparable with published figures"
+            f"SUBSET: {len(truth.names):,} of {OFFICIAL_IMAGES:,} images; not comparable with published figures"
         )
     if not faces:
         notes.append("no image has a face, so there is no recall")
@@ -104,9 +103,7 @@ def evaluate(predictions: Detections, truth: Truth, *, provenance: Provenance) -
     worst = int(roc.false_positives.max(initial=0))
     beyond = [str(limit) for limit in FALSE_POSITIVES if limit > worst]
     if beyond:
-        notes.append(
-            f"only {worst} false positives in all: recall at {', '.join(beyond)} is that of every detection"
-        )
+        notes.append(f"only {worst} false positives in all: recall at {', '.join(beyond)} is that of every detection")
     return Result(
         protocol="fddb",
         version=VERSION,

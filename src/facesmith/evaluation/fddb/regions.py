@@ -86,9 +86,7 @@ def _rectangle_overlap(spans: IntArray, masks: list[Mask]) -> tuple[IntArray, In
     return overlap, (spans[:, 2] - spans[:, 0]) * (spans[:, 3] - spans[:, 1])
 
 
-def _ellipse_overlap(
-    detections: Ellipses, masks: list[Mask], width: int, height: int
-) -> tuple[IntArray, IntArray]:
+def _ellipse_overlap(detections: Ellipses, masks: list[Mask], width: int, height: int) -> tuple[IntArray, IntArray]:
     """Common pixels (n, m), and the detections' own pixels (n,)."""
     drawn = ellipse_masks(detections, width, height)
     overlap = np.array([[_common(a, b) for b in masks] for a in drawn], np.int64)

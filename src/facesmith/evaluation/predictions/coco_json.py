@@ -24,9 +24,7 @@ from facesmith.faces import Faces
 Images = Sequence[Mapping[str, Any]]
 
 
-def read_coco_json(
-    path: str | os.PathLike[str], images: str | os.PathLike[str] | Images | None = None
-) -> Predictions:
+def read_coco_json(path: str | os.PathLike[str], images: str | os.PathLike[str] | Images | None = None) -> Predictions:
     """Read detections.
 
     Args:
@@ -45,9 +43,7 @@ def read_coco_json(
     names = None if images is None else _names(images, path)
     known = None if names is None else {name: name for name in names.values()} | names
     if not isinstance(rows, list):
-        raise LabelError(
-            f"{path}: expected a list of detections, or an object with 'images' and 'annotations'"
-        )
+        raise LabelError(f"{path}: expected a list of detections, or an object with 'images' and 'annotations'")
     grouped: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
     for name in names.values() if names else ():
         grouped[name] = []
@@ -84,9 +80,7 @@ def write_coco_json(
     ids = {name: key for key, name in _names(images, Path(path)).items()}
     unknown = [name for name in predictions if name not in ids]
     if unknown:
-        raise LabelError(
-            f"{len(unknown)} predicted images are not in the list of images, the first is {unknown[0]!r}"
-        )
+        raise LabelError(f"{len(unknown)} predicted images are not in the list of images, the first is {unknown[0]!r}")
     files.write_text(path, json.dumps(_rows(predictions, ids)) + "\n")
 
 
@@ -121,9 +115,7 @@ def _detection(row: Any, known: Mapping[Any, str] | None, where: str) -> tuple[s
     if box[2] < 0 or box[3] < 0:
         raise LabelError(f"{where}: bbox {box} has a negative size; expected x, y, width, height in pixels")
     if known is None and not isinstance(key, str):
-        raise LabelError(
-            f"{where}: image_id {key!r} is a number; give the annotation file that lists the images"
-        )
+        raise LabelError(f"{where}: image_id {key!r} is a number; give the annotation file that lists the images")
     name = image_name(key) if isinstance(key, str) else key
     if known is not None:
         name = known.get(key, known.get(name))

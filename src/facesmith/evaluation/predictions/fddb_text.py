@@ -33,9 +33,7 @@ def read_fddb_text(path: str | os.PathLike[str]) -> Predictions:
     """
     blocks = _blocks(Path(path))
     if _is_elliptic(blocks):
-        raise LabelError(
-            f"{path}: holds ellipses, which only FDDB compares; expected '{' '.join(text.RECTANGLE)}'"
-        )
+        raise LabelError(f"{path}: holds ellipses, which only FDDB compares; expected '{' '.join(text.RECTANGLE)}'")
     return {block.name: text.rectangles(rows) for block, rows in _tables(Path(path), blocks, text.RECTANGLE)}
 
 
@@ -74,9 +72,7 @@ def _ellipses(path: Path, blocks: Sequence[_Block]) -> dict[str, Ellipses]:
     return {block.name: Ellipses(rows[:, :5], rows[:, 5]) for block, rows in tables}
 
 
-def _tables(
-    path: Path, blocks: Sequence[_Block], columns: Sequence[str]
-) -> Iterator[tuple[_Block, text.FloatArray]]:
+def _tables(path: Path, blocks: Sequence[_Block], columns: Sequence[str]) -> Iterator[tuple[_Block, text.FloatArray]]:
     return ((block, text.table(path, block.first, block.lines, columns)) for block in blocks)
 
 
@@ -106,20 +102,14 @@ def _walk(path: Path, lines: list[str]) -> Iterator[_Block]:
     while at < len(lines):
         name = image_name(lines[at])
         if not name or _is_numeric(name):
-            raise LabelError(
-                f"{path}:{at + 1}: expected an image's name, found {name[:60]!r}; is a count too small?"
-            )
+            raise LabelError(f"{path}:{at + 1}: expected an image's name, found {name[:60]!r}; is a count too small?")
         if at + 1 == len(lines):
-            raise LabelError(
-                f"{path}:{at + 1}: the file ends after the name {name!r}; the number of faces must follow"
-            )
+            raise LabelError(f"{path}:{at + 1}: the file ends after the name {name!r}; the number of faces must follow")
         n = text.count(path, at + 2, lines[at + 1], name)
         rows = lines[at + 2 : at + 2 + n]
         short = next((i for i, row in enumerate(rows) if not _is_numeric(row)), len(rows))
         if short < n and (short == len(rows) or len(rows[short].split()) == 1):
-            raise LabelError(
-                f"{path}:{at + 2}: says {n} faces for {name!r}, but {short} lines of numbers follow"
-            )
+            raise LabelError(f"{path}:{at + 2}: says {n} faces for {name!r}, but {short} lines of numbers follow")
         yield _Block(name, at + 3, rows)
         at += 2 + n
 

@@ -70,7 +70,6 @@ def _entry(line: str, where: str) -> tuple[str, Faces]:
     if negative.any():
         box = faces.boxes[int(np.argmax(negative))].tolist()
         raise LabelError(
-            f"{where}: box {box} has a negative size; a box here is x1, y1, x2, y2. "
-            "Was x, y, width, height written?"
+            f"{where}: box {box} has a negative size; a box here is x1, y1, x2, y2. Was x, y, width, height written?"
         )
     return name, faces

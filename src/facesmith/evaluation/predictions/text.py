@@ -60,8 +60,7 @@ def table(path: Path, first: int, lines: Sequence[str], columns: Sequence[str]) 
         row = int(bad.argmax())
         what = "not finite" if not (np.abs(values[row]) < _LARGEST).all() else "a negative size"
         raise LabelError(
-            f"{path}:{first + row}: {what} in {lines[row].strip()[:80]!r}; "
-            f"expected '{' '.join(columns)}' in pixels"
+            f"{path}:{first + row}: {what} in {lines[row].strip()[:80]!r}; expected '{' '.join(columns)}' in pixels"
         )
     return values
 
@@ -72,9 +71,7 @@ def _explain(path: Path, first: int, lines: Sequence[str], columns: Sequence[str
         try:
             _ = [float(word) for word in words]
         except ValueError:
-            raise LabelError(
-                f"{path}:{number}: expected '{' '.join(columns)}', found {line.strip()[:80]!r}"
-            ) from None
+            raise LabelError(f"{path}:{number}: expected '{' '.join(columns)}', found {line.strip()[:80]!r}") from None
         if len(words) != len(columns):
             raise LabelError(
                 f"{path}:{number}: {len(words)} numbers, expected {len(columns)}: '{' '.join(columns)}'; "

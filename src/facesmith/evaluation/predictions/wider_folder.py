@@ -34,9 +34,7 @@ def _read_file(path: Path) -> Faces:
     while lines and not lines[-1].strip():
         lines.pop()
     if len(lines) < 2:
-        raise LabelError(
-            f"{path}: {len(lines)} lines; expected the image's name, the number of faces, a line a face"
-        )
+        raise LabelError(f"{path}: {len(lines)} lines; expected the image's name, the number of faces, a line a face")
     name = image_name(lines[0])
     if name.rsplit("/", 1)[-1] != path.stem:
         raise LabelError(f"{path}:1: names image {name!r}, but the file is for {path.stem!r}")

@@ -112,21 +112,16 @@ def _notes(predictions: Sequence[Faces], truth: Truth) -> list[str]:
     notes = list[str]()
     if truth.official_images is not None and len(truth.names) < truth.official_images:
         notes.append(
-            f"SUBSET: {len(truth.names):,} of {truth.official_images:,} images; "
-            "not comparable with published figures"
+            f"SUBSET: {len(truth.names):,} of {truth.official_images:,} images; not comparable with published figures"
         )
     if "hard" not in truth.subsets:
         notes.append("no lists of easy, medium and hard faces: AP over all labelled faces")
     notes += [
-        f"no face counts in {name!r}, so it has no AP"
-        for name, faces in truth.subsets.items()
-        if not faces.any()
+        f"no face counts in {name!r}, so it has no AP" for name, faces in truth.subsets.items() if not faces.any()
     ]
     scores = np.concatenate([np.zeros(0), *(faces.scores for faces in predictions)])
     if len(scores) and scores.min() == scores.max() > 0:
-        notes.append(
-            "all scores are equal: the official normalisation divides zero by zero and counts nothing"
-        )
+        notes.append("all scores are equal: the official normalisation divides zero by zero and counts nothing")
     elif len(scores) and scores.max() < 0:
         notes.append("all scores are negative: the official normalisation assumes a maximum of 0 at least")
     return notes

@@ -84,9 +84,7 @@ class Breakdown:
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form; the open end of the last size range is ``None``."""
         row = asdict(self)
-        row["sizes"] = [
-            {**size, "below": None if np.isinf(size["below"]) else size["below"]} for size in row["sizes"]
-        ]
+        row["sizes"] = [{**size, "below": None if np.isinf(size["below"]) else size["below"]} for size in row["sizes"]]
         return row
 
 
@@ -157,9 +155,7 @@ def _size_rows(
     return tuple(rows)
 
 
-def _attribute_rows(
-    truth: Truth, chosen: BoolArray, found: BoolArray, seen: BoolArray
-) -> tuple[AttributeRow, ...]:
+def _attribute_rows(truth: Truth, chosen: BoolArray, found: BoolArray, seen: BoolArray) -> tuple[AttributeRow, ...]:
     rows = list[AttributeRow]()
     for attribute, levels in truth.attributes.items():
         for value in np.unique(levels[chosen]):
@@ -184,15 +180,11 @@ def _image_rows(
     missed, false = faces - recalled, proposed - recalled
     order = np.lexsort((np.arange(n), -false, -missed))[:longest]
     return tuple(
-        ImageRow(truth.names[i], int(faces[i]), int(missed[i]), int(false[i]))
-        for i in order
-        if missed[i] or false[i]
+        ImageRow(truth.names[i], int(faces[i]), int(missed[i]), int(false[i])) for i in order if missed[i] or false[i]
     )
 
 
-def _false_boxes(
-    truth: Truth, matches: Matches, boxes: npt.NDArray[np.float32], longest: int
-) -> tuple[FalseBox, ...]:
+def _false_boxes(truth: Truth, matches: Matches, boxes: npt.NDArray[np.float32], longest: int) -> tuple[FalseBox, ...]:
     free = np.flatnonzero(matches.overlap < 0.5)
     worst = free[np.argsort(-matches.score[free], kind="stable")[:longest]]
     rows = list[FalseBox]()

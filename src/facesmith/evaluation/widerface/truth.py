@@ -139,14 +139,10 @@ def _from_lists(path: Path) -> Truth:
         if _mat_names(listed) != names:
             raise LabelError(f"{other}: lists other images than {path.name}")
         rows = [cell.reshape(-1).astype(np.int64) for cell in _cells(listed["gt_list"])]
-        if any(
-            cell.size and (cell.min() < 1 or cell.max() > n) for cell, n in zip(rows, counts, strict=True)
-        ):
+        if any(cell.size and (cell.min() < 1 or cell.max() > n) for cell, n in zip(rows, counts, strict=True)):
             raise LabelError(f"{other}: lists a face that {path.name} does not have")
         subsets[subset] = np.zeros(offsets[-1], bool)
-        subsets[subset][np.concatenate(rows) - 1 + np.repeat(offsets[:-1], [len(cell) for cell in rows])] = (
-            True
-        )
+        subsets[subset][np.concatenate(rows) - 1 + np.repeat(offsets[:-1], [len(cell) for cell in rows])] = True
     corners = np.concatenate(boxes).astype(np.float32)
     corners[:, 2:] += corners[:, :2]
     return Truth(tuple(names), corners, offsets, subsets, columns, OFFICIAL_IMAGES)
@@ -166,9 +162,7 @@ def _load_mat(path: Path, variables: list[str]) -> dict[str, Any]:
 def _mat_names(content: dict[str, Any]) -> list[str]:
     events = [str(cell[0][0]) for cell in content["event_list"]]
     return [
-        f"{event}/{name[0][0]}"
-        for event, (names,) in zip(events, content["file_list"], strict=True)
-        for name in names
+        f"{event}/{name[0][0]}" for event, (names,) in zip(events, content["file_list"], strict=True) for name in names
     ]
 
 
@@ -198,9 +192,7 @@ def _from_labels(path: Path, official_images: int | None) -> Truth:
         counted &= attributes["invalid"] == 0
     boxes[:, 2:] += boxes[:, :2]
     offsets = np.concatenate(([0], np.cumsum([len(block) for block in blocks.values()]))).astype(np.int64)
-    return Truth(
-        tuple(blocks), boxes.astype(np.float32), offsets, {"all": counted}, attributes, official_images
-    )
+    return Truth(tuple(blocks), boxes.astype(np.float32), offsets, {"all": counted}, attributes, official_images)
 
 
 def _counted_blocks(path: Path, lines: list[str]) -> dict[str, list[Row]]:
@@ -213,9 +205,7 @@ def _counted_blocks(path: Path, lines: list[str]) -> dict[str, list[Row]]:
         if name in blocks:
             raise LabelError(f"{path}:{at + 1}: image {name!r} was named before")
         if at + 1 == len(lines):
-            raise LabelError(
-                f"{path}:{at + 1}: the file ends after the name {name!r}; the number must follow"
-            )
+            raise LabelError(f"{path}:{at + 1}: the file ends after the name {name!r}; the number must follow")
         n = count(path, at + 2, lines[at + 1], name)
         rows = lines[at + 2 : at + 2 + n]
         values = table(path, at + 3, rows, ("x", "y", "width", "height", *ATTRIBUTES))
