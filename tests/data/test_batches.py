@@ -113,6 +113,7 @@ class TestDeterminism:
 
 class TestLoader:
     @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # Python 3.12 on fork
+    @pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine with one CPU
     def test_workers_change_nothing(self, sources: list[Source]) -> None:
         batches = Batches(sources, CONFIG, seed=2)
         alone = list(batches.loader(3, 9, workers=0))

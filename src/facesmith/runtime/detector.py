@@ -22,10 +22,6 @@ OVERVIEW_FACE = 256.0
 """The overview adds faces of this side and more, in pixels of the first look: there the first look's largest
 anchors (512) begin to miss faces, while the overview sees them at 64 pixels, where it is at its best."""
 
-_USED = 1e-30
-"""A model's unused rows have a score of 0, or the sigmoid of a very low logit."""
-
-
 class Detector:
     """Finds faces with one network. Made by :func:`facesmith.load`; several threads may use it at once.
 
@@ -136,7 +132,7 @@ class Detector:
         """Candidates of at least ``threshold`` when ``image`` is seen at ``size``, in pixels of ``image``."""
         candidates = self.raw(resized(image, size)[None])
         scores = candidates.scores[0]
-        kept = (scores >= threshold) & (scores > _USED)
+        kept = (scores >= threshold) & (scores > 0)  # unused rows have a score of 0
         faces = Faces(candidates.boxes[0][kept], scores[kept], candidates.landmarks[0][kept])
         return faces.mapped((image.shape[1] / size[0], image.shape[0] / size[1]))
 

@@ -133,14 +133,14 @@ class DamoFD(DetectorNetwork):
 
     def decode(self, maps: DamoFDMaps) -> tuple[Tensor, Tensor, Tensor]:
         """Maps -> boxes (B, K, 4), scores (B, K) falling, landmarks (B, K, 5, 2; NaN without landmark branch)."""
-        logits, index = top_candidates(maps.logits, self.config.candidates)
+        scores, index = top_candidates(maps.logits, self.config.candidates)
         device = maps.logits.device
         at = make_anchors(ANCHORS, maps.sizes, device)[index]
         stride = _strides(maps.sizes, device)[index][..., None]
         boxes = _boxes_of(maps.boxes.gather(1, index[..., None].expand(-1, -1, 4)), at, stride)
         points = maps.landmarks.gather(1, index[..., None].expand(-1, -1, 10))
         points = points.reshape(*index.shape, 5, 2)
-        return boxes, logits.sigmoid(), at[..., None, :2] + points * stride[..., None]
+        return boxes, scores, at[..., None, :2] + points * stride[..., None]
 
 
 class Residual(nn.Module):

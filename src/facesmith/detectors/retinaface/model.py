@@ -132,9 +132,9 @@ class RetinaFace(DetectorNetwork):
 
     def decode(self, maps: RetinaFaceMaps) -> tuple[Tensor, Tensor, Tensor]:
         """Maps -> boxes (B, K, 4), scores (B, K) falling, landmarks (B, K, 5, 2), in pixels of the input."""
-        logits, index = top_candidates(maps.logits, self.config.candidates)
+        scores, index = top_candidates(maps.logits, self.config.candidates)
         at = make_anchors(self.config.anchors, maps.sizes, maps.logits.device)[index]
         boxes = maps.boxes.gather(1, index[..., None].expand(-1, -1, 4))
         points = maps.landmarks.gather(1, index[..., None].expand(-1, -1, 10))
         config = self.config.anchors
-        return decode_boxes(boxes, at, config), logits.sigmoid(), decode_landmarks(points, at, config)
+        return decode_boxes(boxes, at, config), scores, decode_landmarks(points, at, config)
