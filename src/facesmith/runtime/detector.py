@@ -22,6 +22,7 @@ OVERVIEW_FACE = 256.0
 """The overview adds faces of this side and more, in pixels of the first look: there the first look's largest
 anchors (512) begin to miss faces, while the overview sees them at 64 pixels, where it is at its best."""
 
+
 class Detector:
     """Finds faces with one network. Made by :func:`facesmith.load`; several threads may use it at once.
 
