@@ -25,8 +25,8 @@ LATENCIES = "latency.tsv"
 class Search:
     """Find the backbone of a face detector that fits a budget: FLOPs, parameters, latency here, or several.
 
-    `facesmith search damofd --flops 0.5G` takes seconds. A folder holds the results: best.json (what
-    `facesmith train` takes), candidates.tsv (every net seen), pareto.svg (score against budget).
+    `facesmith search damofd --flops 0.5G` takes seconds. A folder holds the results: best.json (the
+    net's configuration), candidates.tsv (every net within the budget), pareto.svg (score against budget).
     """
 
     method: Annotated[Literal["damofd"], tyro.conf.Positional]
