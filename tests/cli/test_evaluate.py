@@ -165,6 +165,24 @@ class TestOtherProtocols:
         write_jsonl(folder / "net.jsonl", {**CELLS, "0--Parade/missing": []})
         assert self.judged(evaluate, folder, *shared, "--predictions", folder / "net.jsonl")["images"] == 3
 
+    def test_fddb_turned_by_fold_and_by_list(
+        self, evaluate: Callable[..., str], folder: Path, tiny_model: Path
+    ) -> None:
+        """Pictures and ellipses turn together; the bright cells are found again wherever they lie."""
+        for number, (name, cells) in enumerate(CELLS.items(), 1):
+            lines = [f"8 8 0 {16 * x + 8} {16 * y + 8} 1" for x, y, _ in cells]
+            text = "\n".join((name, str(len(lines)), *lines)) + "\n"
+            (folder / f"FDDB-fold-{number:02d}-ellipseList.txt").write_text(text)
+        shared = ["fddb", "--truth", folder, "--images", folder / "images", "--model", tiny_model]
+        for degrees in (90, -90, 180):
+            result = self.judged(evaluate, folder, *shared, "--rotate", degrees, "--report", folder)
+            assert result["metrics"]["discrete @1"] == 1.0
+            assert result["provenance"]["settings"]["turned"].strip("+°") == str(degrees)
+            assert f"{degrees:+d}°" in result["notes"][-1]
+        (folder / "only.txt").write_text(f"{next(iter(CELLS))}\n")
+        for choice in (["--fold", 1], ["--only", folder / "only.txt"]):
+            assert self.judged(evaluate, folder, *shared, *choice)["images"] == 1
+
     @pytest.mark.parametrize("protocol", ["afw", "pascal", "malf"])
     def test_boxes(self, protocol: str, evaluate: Callable[..., str], folder: Path) -> None:
         boxes = {"a": [(10, 10, 60, 60), (100, 100, 50, 50)], "b": [(5, 5, 40, 40)]}

@@ -13,9 +13,10 @@ import pytest
 import torch
 from torch import nn
 
-from facesmith import runtime
+from facesmith import runtime, weights
 from facesmith.detectors.retinaface.config import RetinaFaceConfig
 from facesmith.detectors.retinaface.model import RetinaFace
+from facesmith.detectors.weights import load_model
 from facesmith.errors import MissingExtraError, ModelError
 from facesmith.export import onnx as export
 from facesmith.export.onnx import PARITY_TOLERANCE, Parity, check_parity, export_onnx, smooth_noise
@@ -54,6 +55,15 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     path = tmp_path_factory.mktemp("export") / "random.onnx"
     model = random_model()
     return Exported(path, model, export_onnx(model, path, name="random", steps=7))
+
+
+@pytest.mark.parametrize("name", weights.records())
+def test_the_released_file_is_the_released_network(name: str) -> None:
+    """The ONNX file and the safetensors beside it, at three sizes and two batch sizes."""
+    record = weights.records()[name]
+    model = load_model(Path(weights.__file__).parent / f"{name}.safetensors")
+    assert len(export.PARITY_SHAPES) == 6
+    assert max(check_parity(model, weights.read(record))) < PARITY_TOLERANCE
 
 
 class TestParity:

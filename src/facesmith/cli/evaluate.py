@@ -6,7 +6,7 @@ Protocols of 19 or 68 points take files of points only: a JSON object a line and
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -55,13 +55,24 @@ class Fddb:
     truth: TruthPath
     """Folder of FDDB-fold-01-ellipseList.txt to FDDB-fold-10-ellipseList.txt, or one such file."""
 
+    rotate: Literal[0, 90, -90, 180] = 0
+    """Degrees by which pictures and annotations are turned, counter-clockwise."""
+
+    fold: int | None = None
+    """Judge this fold only, 1 to 10."""
+
+    only: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Judge the images that this file names only, one a line: for instance those of profile faces."""
+
     common: Shared = DEFAULTS
 
     def run(self) -> int:
         """Evaluate."""
         if self.common.images is None:
             raise ConfigError("FDDB needs --images DIR, the folder that holds 2002 and 2003")
-        return evaluate(self.common, tasks.fddb_task(self.truth, self.common.images))
+        turns = self.rotate // 90
+        task = tasks.fddb_task(self.truth, self.common.images, fold=self.fold, only=self.only, turns=turns)
+        return evaluate(self.common, task)
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ class Judged(NamedTuple):
 
 def evaluate(common: Common, task: Task[Any]) -> int:
     """Judge all detectors of the command line by ``task``; print, write; the exit code."""
-    settings = _checked(common, task)
+    settings = replace(_checked(common, task), turns=task.turns)
     pictures = {} if common.images is None else find_pictures(common.images, task.images)
     wants_model = bool(common.model) or not common.predictions
     detectors = [
@@ -123,7 +123,8 @@ def evaluate(common: Common, task: Task[Any]) -> int:
             form = task.formats[common.save_format or task.save_format]
             save(one.predictions, common.save_predictions, form, one.provenance)
     results = [task.evaluate(one.predictions, task.truth, one.provenance) for one in judged]
-    evidence = None if common.output.report is None else _evidence(judged, task, pictures)
+    shown = {} if task.turns else pictures  # reports draw pictures as they are stored
+    evidence = None if common.output.report is None else _evidence(judged, task, shown)
     return publish(results, common.output, evidence)
 
 

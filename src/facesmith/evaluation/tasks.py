@@ -15,6 +15,7 @@ from facesmith.evaluation.mistakes import Labels
 from facesmith.evaluation.point_predictions import read_points_or_faces
 from facesmith.evaluation.predict import find_pictures
 from facesmith.evaluation.predictions.fddb_text import read_fddb_ellipses
+from facesmith.evaluation.predictions.text import read_lines
 from facesmith.evaluation.result import Provenance, Result
 from facesmith.evaluation.saved import FORMATS, Format
 from facesmith.evaluation.widerface.truth import ATTRIBUTES
@@ -47,6 +48,7 @@ class Task(Generic[T]):
         levels: attribute -> names of its levels.
         from_detector: whether predictions can come from a detector of boxes and five landmarks.
         listed: names of all of the protocol's images, where ``truth`` has some of them only.
+        turns: quarter turns, counter-clockwise, by which the pictures are turned; ``truth`` is turned already.
     """
 
     truth: T
@@ -59,6 +61,7 @@ class Task(Generic[T]):
     levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     from_detector: bool = True
     listed: tuple[str, ...] | None = None
+    turns: int = 0
 
     @property
     def known(self) -> tuple[str, ...]:
@@ -90,16 +93,42 @@ def widerface_task(truth: Path, *, challenge: bool = False) -> Task[widerface.Tr
     )
 
 
-def fddb_task(truth: Path, images: Path) -> Task[fddb.Truth]:
-    """FDDB; pictures are always needed, since regions end at their borders. Only those there are judged."""
+def fddb_task(
+    truth: Path, images: Path, *, fold: int | None = None, only: Path | None = None, turns: int = 0
+) -> Task[fddb.Truth]:
+    """FDDB; pictures are always needed, since regions end at their borders. Only those there are judged.
+
+    Args:
+        truth: folder of the ellipse lists, or one of them.
+        images: folder of the pictures.
+        fold: judge this fold only, 1 to 10.
+        only: text file with the names of the images to judge, one a line, such as those of profile faces.
+        turns: quarter turns, counter-clockwise, of pictures and ellipses.
+
+    Raises:
+        LabelError: a file is malformed, a name of ``only`` is none of FDDB's, or no image is in ``fold``.
+    """
     lists = sorted(truth.glob("*ellipseList.txt")) if truth.is_dir() else [truth]
     listed = [name for file in lists for name in read_fddb_ellipses(file)]
     sizes = {name: _size(path) for name, path in find_pictures(images, listed).items()} if listed else {}
+    loaded = fddb.load_truth(truth, sizes, names=sizes.keys() if sizes else None)
+    if fold is not None:
+        loaded = loaded.fold(fold)
+    if only is not None:
+        loaded = loaded.subset([line.strip() for line in read_lines(only) if line.strip()])
+
+    def evaluate(found: Mapping[str, Any], truth: fddb.Truth, origin: Provenance) -> Result:
+        result = fddb.evaluate(found, truth, provenance=origin)
+        notes = [f"fold {fold} only"] * (fold is not None) + [f"only the images of {only}"] * (only is not None)
+        notes += [f"images and annotations turned by {90 * turns:+d}° (counter-clockwise)"] * bool(turns)
+        return replace(result, notes=(*result.notes, *notes))
+
     return Task(
-        fddb.load_truth(truth, sizes, names=sizes.keys() if sizes else None),
+        loaded.rotated(turns),
         listed=tuple(listed),
+        turns=turns,
         names=lambda loaded: loaded.names,
-        evaluate=lambda found, loaded, origin: fddb.evaluate(found, loaded, provenance=origin),
+        evaluate=evaluate,
         read=fddb.read_predictions,
         save_format="fddb",
         labels=lambda loaded: {

@@ -20,7 +20,7 @@ INPUT = "images"
 OUTPUTS = ("boxes", "scores", "landmarks")
 OPSET = 18
 
-PARITY_SHAPES = ((1, 480, 640), (2, 224, 320), (3, 97, 131))
+PARITY_SHAPES = tuple((batch, *size) for size in ((480, 640), (224, 320), (97, 131)) for batch in (1, 2))
 PARITY_TOLERANCE = 1e-4
 
 
