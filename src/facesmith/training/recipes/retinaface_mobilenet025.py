@@ -2,12 +2,11 @@
 
 Command: ``facesmith train retinaface-mobilenet0.25 --data DIR`` (DIR: unpacked photographs and label files)
 Hardware and time: 3 to 4 CPU cores (AVX-512), 10,500 steps of about 0.6 s.
-Expected: about the figures that ``facesmith models`` shows for ``retinaface-mobilenet0.25``. The shipped weights'
-first 6,500 steps used larger faces (``--train.batch.augment.smallest 9 --train.batch.augment.ignore-below 6.5`` and
-faces forced from an IoU of .2); docs/results.md tells what the change brought.
+Expected: about the figures that ``facesmith models`` shows for ``retinaface-mobilenet0.25``. The shipped weights came
+from an earlier state of this recipe, which docs/results.md describes; this one has not been run from start to end.
 
 Anchors are forced from an IoU of .1, not the common port's .2: with anchors of 16 pixels that lets faces of 5 pixels
-be learnt, where .2 ends at 7.
+be learnt, where .2 ends at 7 (smaller ones are ignored).
 """
 
 from facesmith.data.batches import BatchConfig
