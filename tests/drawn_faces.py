@@ -10,7 +10,7 @@ from facesmith import images
 from facesmith.data.augment import AugmentConfig
 from facesmith.data.batches import BatchConfig
 from facesmith.detectors.parts.anchors import AnchorConfig
-from facesmith.detectors.parts.mobilenet import MobileNetConfig
+from facesmith.detectors.parts.mobilenet_config import MobileNetConfig
 from facesmith.detectors.retinaface.config import RetinaFaceConfig
 
 TINY = RetinaFaceConfig(

@@ -5,11 +5,13 @@ import pytest
 
 from drawn_faces import TINY
 from facesmith import configs
+from facesmith.detectors.damofd.config import DamoFDConfig
+from facesmith.detectors.parts.mobilenet_config import MobileNetConfig
 from facesmith.detectors.retinaface.config import RetinaFaceConfig
 from facesmith.errors import ConfigError
 from facesmith.training.loop import TrainConfig
 from facesmith.training.optimisers import SGD
-from facesmith.training.recipes import retinaface_mobilenet025, retinaface_mobilenet025_widerface
+from facesmith.training.recipes import RECIPES
 from facesmith.training.schedule import Drops
 
 
@@ -39,8 +41,9 @@ class TestRoundTrip:
             RetinaFaceConfig(),
             TINY,
             TrainConfig(optimiser=SGD(momentum=0.8), schedule=Drops(at=(0.5,))),
-            retinaface_mobilenet025.RECIPE.train,
-            retinaface_mobilenet025_widerface.RECIPE.train,
+            *(recipe.train for recipe in RECIPES),
+            *(recipe.model for recipe in RECIPES),
+            DamoFDConfig(backbone=MobileNetConfig()),
             Outer(3, rows=(Inner((1.0, 2.5), (4, "b")), Inner())),
             Outer(3, limit=0.5),
         ],

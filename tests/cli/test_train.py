@@ -6,16 +6,19 @@ import pytest
 import torch
 
 from drawn_faces import TINY, write_faces
-from facesmith import cli
+from facesmith import cli, configs
 from facesmith.cli.train import Run
-from facesmith.detectors.retinaface.config import RetinaFaceConfig
+from facesmith.detectors.damofd.config import DamoFDConfig
 from facesmith.detectors.retinaface.model import RetinaFace
-from facesmith.detectors.weights import load_model, read_metadata, save_weights
+from facesmith.detectors.weights import DETECTORS, load_model, read_metadata, save_weights
 from facesmith.runtime.cpus import available_cpus
+from facesmith.training import recipes
 from facesmith.training.checkpoint import load_checkpoint
-from facesmith.training.recipes import retinaface_mobilenet025, retinaface_mobilenet025_widerface
+from facesmith.training.recipes import RECIPES, retinaface_mobilenet025
+from facesmith.training.recipes.recipe import Recipe
 
 NAME = "retinaface-mobilenet0.25"
+FOUND = "K3(3,8,2,1)IDWE1K3(8,8,2,8,1)IDWE1K3(8,16,2,8,1)IDWE1K3(16,16,2,8,1)IDWE1K3(16,16,2,8,1)"
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +86,15 @@ class TestARun:
         start, end = load_model(init), load_model(tmp_path / f"{NAME}.safetensors")
         assert torch.equal(start.head.weight, end.head.weight)
 
+    def test_a_net_that_a_search_found(self, data: Path, tmp_path: Path) -> None:
+        found = DamoFDConfig(backbone=FOUND, head_channels=16)
+        description = {"name": "found", "detector": "damofd", "config": configs.to_json(found), "search": {}}
+        (tmp_path / "best.json").write_text(json.dumps(description))
+        more = ("--model", tmp_path / "best.json")
+        assert train(data, tmp_path / "out", *more, steps=1, recipe="damofd-0.5g") == 0
+        assert read_metadata(tmp_path / "out/found.safetensors")["name"] == "found"
+        assert load_model(tmp_path / "out/found.safetensors").config == found
+
 
 class TestErrors:
     def failure(self, capsys: pytest.CaptureFixture[str], data: Path, out: Path, *more: object) -> str:
@@ -102,6 +114,11 @@ class TestErrors:
         save_weights(tmp_path / "other.safetensors", RetinaFace(TINY), name="other")
         assert train(data, tmp_path / "out", "--init", tmp_path / "other.safetensors") == 2
         assert "other.safetensors: does not fit the network" in capsys.readouterr().err
+
+    def test_no_description_of_a_network(self, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (tmp_path / "best.json").write_text('{"name": "found"}')
+        message = self.failure(capsys, data, tmp_path / "out", "--model", tmp_path / "best.json")
+        assert message.endswith("best.json: expected name, detector and config, as in best.json of `facesmith search`")
 
     def test_validation_that_would_never_happen(
         self, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -159,11 +176,16 @@ class TestThreads:
         assert chosen == [max(available_cpus() // share, 1)]
 
 
-@pytest.mark.parametrize("module", [retinaface_mobilenet025, retinaface_mobilenet025_widerface])
-def test_recipes_say_what_they_need_and_give(module: object) -> None:
-    text = module.__doc__ or ""
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+def test_recipes_say_what_they_need_and_give(recipe: Recipe) -> None:
+    homes = [m for m in vars(recipes).values() if recipe in (getattr(m, "RECIPE", None), *getattr(m, "RECIPES", ()))]
+    assert len(homes) == 1
+    text = homes[0].__doc__ or ""
     assert "Command:" in text
     assert "Hardware and time:" in text
     assert "Expected:" in text or "Published" in text
-    assert module.RECIPE.name in text
-    assert isinstance(module.RECIPE.model, RetinaFaceConfig)
+    assert type(recipe.model) in {config for config, _ in DETECTORS.values()}
+
+
+def test_recipes_have_names_of_their_own() -> None:
+    assert len({recipe.name for recipe in RECIPES}) == len(RECIPES)

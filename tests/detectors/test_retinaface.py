@@ -15,7 +15,7 @@ from facesmith.detectors.parts.anchors import (
     make_anchors,
 )
 from facesmith.detectors.parts.assigners import NEGATIVE, NEITHER, POSITIVE, match
-from facesmith.detectors.parts.mobilenet import MobileNetConfig
+from facesmith.detectors.parts.mobilenet_config import MobileNetConfig
 from facesmith.detectors.retinaface.config import RetinaFaceConfig
 from facesmith.detectors.retinaface.model import RetinaFace, RetinaFaceMaps
 from facesmith.detectors.types import Targets

@@ -6,10 +6,19 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from drawn_faces import TINY
+from facesmith import configs
 from facesmith.detectors.base import DetectorNetwork
 from facesmith.detectors.retinaface.config import RetinaFaceConfig
 from facesmith.detectors.retinaface.model import RetinaFace
-from facesmith.detectors.weights import kind_of, load_model, load_weights, read_metadata, save_weights
+from facesmith.detectors.weights import (
+    build,
+    kind_of,
+    load_model,
+    load_weights,
+    read_description,
+    read_metadata,
+    save_weights,
+)
 from facesmith.errors import ModelError
 
 
@@ -113,3 +122,35 @@ class TestRefusals:
         other: DetectorNetwork = Another(TINY)
         with pytest.raises(ModelError, match="Another is none of the detectors retinaface"):
             kind_of(other)
+
+
+class TestDescriptions:
+    def written(self, tmp_path: Path, **facts: object) -> Path:
+        path = tmp_path / "best.json"
+        path.write_text(json.dumps(facts))
+        return path
+
+    def test_a_network_to_train(self, tmp_path: Path) -> None:
+        config = configs.to_json(TINY)
+        name, found = read_description(self.written(tmp_path, name="mine", detector="retinaface", config=config))
+        assert (name, found) == ("mine", TINY)
+        assert isinstance(build(found), RetinaFace)
+
+    @pytest.mark.parametrize(
+        ("facts", "message"),
+        [
+            ({}, "is not a readable description"),
+            ({"name": "mine"}, "expected name, detector and config"),
+            ({"name": 3, "detector": "retinaface", "config": {}}, "expected name, detector and config"),
+            ({"name": "mine", "detector": "yolo", "config": {}}, "unknown detector 'yolo'; known: retinaface"),
+            ({"name": "mine", "detector": "retinaface", "config": {"width": 1}}, "unknown field width"),
+        ],
+    )
+    def test_errors(self, tmp_path: Path, facts: dict[str, object], message: str) -> None:
+        with pytest.raises(ModelError, match=message) as caught:
+            read_description(self.written(tmp_path, **facts))
+        assert "best.json" in str(caught.value)
+
+    def test_no_file(self, tmp_path: Path) -> None:
+        with pytest.raises(ModelError, match=r"absent\.json: is not a readable"):
+            read_description(tmp_path / "absent.json")

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import tyro
 
@@ -13,12 +12,12 @@ try:
     import torch
 
     from facesmith.data.sources import Source, find_sources
-    from facesmith.detectors.retinaface.model import RetinaFace
-    from facesmith.detectors.weights import load_weights, save_weights
+    from facesmith.detectors.weights import build, load_weights, read_description, save_weights
     from facesmith.training.ddp import Process, local_processes
     from facesmith.training.loop import TrainConfig, train
     from facesmith.training.memory import keep_freed_memory
-    from facesmith.training.recipes import Recipe, retinaface_mobilenet025, retinaface_mobilenet025_widerface
+    from facesmith.training.recipes import RECIPES
+    from facesmith.training.recipes.recipe import Recipe
     from facesmith.training.validation import validator
 except ImportError as error:
     raise MissingExtraError(f"training needs {error.name}: pip install 'facesmith[train]'") from error
@@ -37,6 +36,8 @@ class Run:
     train: TrainConfig
     out: Path | None = None
     """output folder; by default runs/NAME"""
+    model: Path | None = None
+    """another network to train by this recipe: best.json of `facesmith search`, or a file of that form"""
     init: Path | None = None
     """weights (.safetensors) of the same network to start from"""
     cache: Path | None = None
@@ -65,9 +66,9 @@ class Run:
         threads = chosen_threads(self.threads or max(available_cpus() // local_processes(), 1))
         torch.set_num_threads(threads)
         torch.manual_seed(self.train.seed)
-        name = self.recipe.name
+        name, config = read_description(self.model) if self.model else (self.recipe.name, self.recipe.model)
         out = self.out or Path("runs") / name
-        model = RetinaFace(self.recipe.model)
+        model = build(config)
         if self.init:
             load_weights(self.init, model)
         final = out / f"{name}.safetensors"
@@ -85,16 +86,7 @@ class Run:
         return found
 
 
-def _run(recipe: Recipe) -> Run:
-    return Run(recipe=recipe, data=tyro.MISSING, train=recipe.train)
-
-
-Train = (
-    Annotated[Run, tyro.conf.subcommand("retinaface-mobilenet0.25", default=_run(retinaface_mobilenet025.RECIPE))]
-    | Annotated[
-        Run,
-        tyro.conf.subcommand(
-            "retinaface-mobilenet0.25-widerface", default=_run(retinaface_mobilenet025_widerface.RECIPE)
-        ),
-    ]
+Train = tyro.extras.subcommand_type_from_defaults(
+    {recipe.name: Run(recipe=recipe, data=tyro.MISSING, train=recipe.train) for recipe in RECIPES},
+    prefix_names=False,
 )

@@ -1,6 +1,7 @@
 """Weights files: safetensors that carry their own configuration."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,42 @@ def kind_of(model: DetectorNetwork) -> str:
         if type(model) is network:
             return kind
     raise ModelError(f"{type(model).__name__} is none of the detectors {', '.join(DETECTORS)}")
+
+
+def build(config: Any) -> DetectorNetwork:
+    """The untrained network that ``config``, a configuration of one of :data:`DETECTORS`, describes."""
+    return next(network for kind, network in DETECTORS.values() if kind is type(config))(config)
+
+
+def configuration(facts: Mapping[str, Any], where: Path) -> Any:
+    """The configuration in ``facts``, which hold ``detector`` and ``config`` and were read from ``where``.
+
+    Raises:
+        ModelError: an unknown kind of detector, or a configuration that is not of that kind.
+    """
+    if facts["detector"] not in DETECTORS:
+        raise ModelError(f"{where}: unknown detector {facts['detector']!r}; known: {', '.join(DETECTORS)}")
+    try:
+        return configs.from_json(DETECTORS[facts["detector"]][0], facts["config"])
+    except ConfigError as error:
+        raise ModelError(f"{where}: its configuration cannot be used: {error}") from error
+
+
+def read_description(path: Path) -> tuple[str, Any]:
+    """Name and configuration of the network that ``facesmith search`` described in ``best.json``.
+
+    Raises:
+        ModelError: it is not such a file.
+    """
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        name = facts["name"]
+        complete = {"detector", "config"} <= facts.keys()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{path}: is not a readable description of a network: {error!r}") from error
+    if not complete or not isinstance(name, str):
+        raise ModelError(f"{path}: expected name, detector and config, as in best.json of `facesmith search`")
+    return name, configuration(facts, path)
 
 
 def save_weights(path: Path, model: DetectorNetwork, *, name: str, **facts: Any) -> None:
@@ -73,13 +110,7 @@ def load_model(path: Path) -> DetectorNetwork:
         ModelError: not such a file, an unknown kind of detector, or tensors that do not fit.
     """
     facts = read_metadata(path)
-    if facts["detector"] not in DETECTORS:
-        raise ModelError(f"{path}: unknown detector {facts['detector']!r}; known: {', '.join(DETECTORS)}")
-    config, network = DETECTORS[facts["detector"]]
-    try:
-        model = network(configs.from_json(config, facts["config"]))
-    except ConfigError as error:
-        raise ModelError(f"{path}: its configuration cannot be used: {error}") from error
+    model = build(configuration(facts, path))
     load_weights(path, model)
     return model.eval()
 

@@ -4,7 +4,9 @@ import torch
 from facesmith.detectors.damofd.config import RELEASED, DamoFDConfig
 from facesmith.detectors.damofd.model import ANCHORS, DamoFD, DamoFDMaps
 from facesmith.detectors.parts.anchors import make_anchors
+from facesmith.detectors.parts.mobilenet_config import MobileNetConfig
 from facesmith.detectors.types import Targets
+from facesmith.errors import ConfigError
 
 SMALL = DamoFDConfig(
     backbone="K3(3,8,2,1)K3K3(8,8,2,8,1)IDWE1K3(8,16,2,8,1)K1K3K1(16,16,2,8,1)IDWE2K3(16,24,2,8,2)",
@@ -52,7 +54,7 @@ def test_any_size_gives_all_rows(size: tuple[int, int]) -> None:
 
 def test_units_start_as_their_shortcuts() -> None:
     model = DamoFD(SMALL).eval()
-    unit = model.stages[1][0]
+    unit = model.backbone.stages[1][0]
     x = torch.rand(1, 8, 12, 12)
     torch.testing.assert_close(unit(x), torch.relu(unit.shortcut(x)))
 
@@ -121,3 +123,23 @@ def test_learns_a_batch_by_heart() -> None:
     assert scores[0, 0] > 0.7
     torch.testing.assert_close(boxes[0, 0], torch.tensor(face), atol=3, rtol=0)
     torch.testing.assert_close(landmarks[0, 0], torch.tensor([[40.0, 48.0]]).expand(5, 2), atol=3, rtol=0)
+
+
+class TestAnotherBackbone:
+    CONFIG = DamoFDConfig(backbone=MobileNetConfig(), head_channels=16)
+
+    def test_a_mobilenet_in_the_same_framework(self) -> None:
+        model = DamoFD(self.CONFIG).eval()
+        boxes, scores, landmarks = model.decode(model(torch.zeros(2, 3, 64, 96)))
+        assert boxes.shape == (2, self.CONFIG.candidates, 4)
+        assert scores.shape == (2, self.CONFIG.candidates)
+        assert landmarks.shape == (2, self.CONFIG.candidates, 5, 2)
+
+    def test_it_has_no_stages(self) -> None:
+        with pytest.raises(ConfigError, match="no stages of DamoFD's kind"):
+            _ = self.CONFIG.net
+
+    def test_strides_must_be_those_of_the_anchors(self) -> None:
+        stages = (((16, 2),), ((24, 2),), ((32, 2),))
+        with pytest.raises(ConfigError, match=r"strides \(8, 16, 32\), the backbone taps \(4, 8, 16\)"):
+            DamoFD(DamoFDConfig(backbone=MobileNetConfig(stages=stages)))

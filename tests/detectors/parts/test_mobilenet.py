@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from facesmith.detectors.parts.mobilenet import MobileNet, MobileNetConfig, Tap
+from facesmith.detectors.parts.mobilenet import MobileNet, Tap
+from facesmith.detectors.parts.mobilenet_config import MobileNetConfig
 
 
 def test_width_025_is_the_common_ports() -> None:

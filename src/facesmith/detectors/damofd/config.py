@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
+from facesmith.detectors.parts.mobilenet_config import MobileNetConfig
 from facesmith.errors import ConfigError
 
 
@@ -203,7 +204,8 @@ class DamoFDConfig:
     The defaults are the released DamoFD-0.5G with a landmark branch.
 
     Attributes:
-        backbone: in the one-line text form; :attr:`net` is the same as data.
+        backbone: in the one-line text form (:attr:`net` is the same as data), or a MobileNet with taps at strides 8,
+            16, 32, to compare with in the same framework.
         neck_channels: width of the three pyramid levels.
         head_convs, head_channels: the tower that scores, boxes and landmarks share.
         head_depthwise: depthwise-separable convolutions in the tower instead of full 3×3 ones.
@@ -216,7 +218,7 @@ class DamoFDConfig:
         ConfigError: a value is out of range, or the backbone's text is no backbone.
     """
 
-    backbone: str = _RELEASED_HALF_G
+    backbone: str | MobileNetConfig = _RELEASED_HALF_G
     neck_channels: int = 16
     head_convs: int = 2
     head_channels: int = 64
@@ -227,7 +229,8 @@ class DamoFDConfig:
     loss: DamoFDLossConfig = DamoFDLossConfig()
 
     def __post_init__(self) -> None:
-        Backbone.parse(self.backbone)
+        if isinstance(self.backbone, str):
+            Backbone.parse(self.backbone)
         if min(self.neck_channels, self.head_convs, self.head_channels, self.head_groups) < 1:
             raise ConfigError("DamoFD: widths, convolutions and groups must be at least 1")
         grouped = [self.head_channels, *([self.neck_channels] if self.head_depthwise else [])]
@@ -236,7 +239,13 @@ class DamoFDConfig:
 
     @cached_property
     def net(self) -> Backbone:
-        """The backbone as data."""
+        """The backbone as data.
+
+        Raises:
+            ConfigError: it is a MobileNet, which has no such form.
+        """
+        if not isinstance(self.backbone, str):
+            raise ConfigError("a MobileNet backbone has no stages of DamoFD's kind")
         return Backbone.parse(self.backbone)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from facesmith.detectors.base import DetectorNetwork
 from facesmith.detectors.damofd import layers
-from facesmith.detectors.damofd.config import DamoFDConfig, Stage
+from facesmith.detectors.damofd.config import Backbone, DamoFDConfig, Stage
 from facesmith.detectors.parts.anchors import AnchorConfig, anchor_boxes, make_anchors
 from facesmith.detectors.parts.assigners import NEITHER, POSITIVE
 from facesmith.detectors.parts.atss import match_atss
@@ -24,9 +24,12 @@ from facesmith.detectors.parts.losses import (
     smooth_l1,
     total_over_processes,
 )
+from facesmith.detectors.parts.mobilenet import MobileNet, Tap
+from facesmith.detectors.parts.mobilenet_config import MobileNetConfig
 from facesmith.detectors.parts.pafpn import PAFPN
 from facesmith.detectors.parts.topk import top_candidates
 from facesmith.detectors.types import Targets
+from facesmith.errors import ConfigError
 
 ANCHORS = AnchorConfig(offset=0.0)
 """Two anchors a position, 16 and 32 pixels at stride 8 up to 512 at 32, centred at k · stride."""
@@ -50,19 +53,20 @@ class DamoFD(DetectorNetwork):
     def __init__(self, config: DamoFDConfig) -> None:
         super().__init__()
         self.config = config
-        self.stages = nn.ModuleList(_stage(stage) for stage in config.net.stages)
-        self.neck = PAFPN(config.net.taps[1:], config.neck_channels)
+        if isinstance(config.backbone, MobileNetConfig):
+            self.backbone: MobileNet | Stages = MobileNet(config.backbone)
+        else:
+            self.backbone = Stages(config.net)
+        strides = tuple(tap.stride for tap in self.backbone.taps)
+        if strides != ANCHORS.strides:
+            raise ConfigError(f"anchors expect strides {ANCHORS.strides}, the backbone taps {strides}")
+        self.neck = PAFPN([tap.channels for tap in self.backbone.taps], config.neck_channels)
         self.tower = nn.Sequential(*(_head_unit(conv, config.head_groups) for conv in layers.tower(config)))
         self.predictions = nn.ModuleList(_convolution(conv) for conv in layers.predictions(config))
         self.box_scales = nn.Parameter(torch.ones(len(ANCHORS.strides)))
         self._initialise()
 
     def _initialise(self) -> None:
-        for module in self.stages.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.xavier_normal_(module.weight, gain=XAVIER_GAIN)
-            elif isinstance(module, Residual):
-                module.start_as_shortcut()
         for part in (self.tower, self.predictions):
             for module in part.modules():
                 if isinstance(module, nn.Conv2d):
@@ -74,11 +78,7 @@ class DamoFD(DetectorNetwork):
     def forward(self, images: Tensor) -> DamoFDMaps:
         """(B, 3, H, W) RGB of 0…255, any dtype -> raw maps."""
         x = ((images.float() - 127.5) / 128).contiguous(memory_format=torch.channels_last)
-        maps = []
-        for stage in self.stages:
-            x = stage(x)
-            maps.append(x)
-        levels = self.neck(maps[2:])
+        levels = self.neck(self.backbone(x))
         rows: list[list[Tensor]] = []
         for level, scale in zip(levels, self.box_scales, strict=True):
             features = self.tower(level)
@@ -93,7 +93,8 @@ class DamoFD(DetectorNetwork):
         """The weighted terms ``class`` (quality focal), ``box`` (DIoU) and ``landmark`` (smooth-L1).
 
         ``class`` is divided by the number of positives (in a distributed run by their mean a process). ``box``
-        and ``landmark`` weigh each positive with its detached score and are divided by the sum of these weights.
+        and ``landmark`` (the sum over ten coordinates) weigh each positive with its detached score and are divided
+        by the sum of these weights.
         """
         config = self.config.loss
         anchors = make_anchors(ANCHORS, maps.sizes, maps.logits.device)
@@ -127,7 +128,7 @@ class DamoFD(DetectorNetwork):
             points = torch.cat(list(targets.landmarks))[face]
             known = points.isfinite().all(dim=2).all(dim=1)
             codes = ((points[known] - at[known, None, :2]) / stride[known, None]).flatten(1)
-            error = smooth_l1(maps.landmarks[image, anchor][known] - codes, beta=1 / 9).mean(dim=1)
+            error = smooth_l1(maps.landmarks[image, anchor][known] - codes, beta=1 / 9).sum(dim=1)
             terms["landmark"] = config.landmark * (error * weight[known]).sum() / weight[known].sum().clamp(min=1e-6)
         return terms
 
@@ -141,6 +142,28 @@ class DamoFD(DetectorNetwork):
         points = maps.landmarks.gather(1, index[..., None].expand(-1, -1, 10))
         points = points.reshape(*index.shape, 5, 2)
         return boxes, scores, at[..., None, :2] + points * stride[..., None]
+
+
+class Stages(nn.Module):
+    """The searched backbone: images to the maps at strides 8, 16, 32. ``taps`` gives their channels and strides."""
+
+    def __init__(self, net: Backbone) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(_stage(stage) for stage in net.stages)
+        self.taps = tuple(Tap(*tap) for tap in zip(net.taps[1:], (8, 16, 32), strict=True))
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.xavier_normal_(module.weight, gain=XAVIER_GAIN)
+            elif isinstance(module, Residual):
+                module.start_as_shortcut()
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) float -> [(B, C, ceil(H / s), ceil(W / s)) for (C, s) in taps]."""
+        maps = []
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        return maps[2:]
 
 
 class Residual(nn.Module):

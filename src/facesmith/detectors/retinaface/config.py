@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from facesmith.detectors.parts.anchors import AnchorConfig
 from facesmith.detectors.parts.assigners import MatchConfig
-from facesmith.detectors.parts.mobilenet import MobileNetConfig
+from facesmith.detectors.parts.mobilenet_config import MobileNetConfig
 
 
 @dataclass(frozen=True)

@@ -1,25 +1,16 @@
 """Recipes: a file a published model, with its command, time and expected figure."""
 
-from dataclasses import dataclass
+from facesmith.training.recipes import (
+    damofd_05g,
+    damofd_widerface,
+    retinaface_mobilenet025,
+    retinaface_mobilenet025_widerface,
+)
 
-from facesmith.data.sources import SourceConfig
-from facesmith.detectors.retinaface.config import RetinaFaceConfig
-from facesmith.training.loop import TrainConfig
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that a run needs but the data.
-
-    Attributes:
-        name: name of the model that comes out.
-        model: the network.
-        train: how its weights are fitted.
-        sources: how often the sources of these names are drawn; a data folder without them uses every source
-            by its size.
-    """
-
-    name: str
-    model: RetinaFaceConfig
-    train: TrainConfig
-    sources: tuple[SourceConfig, ...] = ()
+RECIPES = (
+    retinaface_mobilenet025.RECIPE,
+    retinaface_mobilenet025_widerface.RECIPE,
+    damofd_05g.RECIPE,
+    *damofd_widerface.RECIPES,
+)
+"""What ``facesmith train`` offers."""

@@ -10,12 +10,12 @@ be learnt, where .2 ends at 7 (smaller ones are ignored).
 """
 
 from facesmith.data.batches import BatchConfig
-from facesmith.data.sources import SourceConfig
 from facesmith.detectors.parts.assigners import MatchConfig
 from facesmith.detectors.retinaface.config import RetinaFaceConfig
 from facesmith.training.loop import TrainConfig
 from facesmith.training.optimisers import AdamW
-from facesmith.training.recipes import Recipe
+from facesmith.training.recipes.photographs import PHOTOGRAPHS
+from facesmith.training.recipes.recipe import Recipe
 from facesmith.training.schedule import Cosine
 
 RECIPE = Recipe(
@@ -29,10 +29,5 @@ RECIPE = Recipe(
         clip=10.0,
         ema=0.999,
     ),
-    sources=(
-        SourceConfig("widerface", share=0.72),
-        SourceConfig("street", share=0.13, complete=False),
-        SourceConfig("landmarks", share=0.08, complete=False),
-        SourceConfig("background", share=0.07),
-    ),
+    sources=PHOTOGRAPHS,
 )

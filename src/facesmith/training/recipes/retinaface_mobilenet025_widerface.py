@@ -13,7 +13,7 @@ from facesmith.data.batches import BatchConfig
 from facesmith.detectors.retinaface.config import RetinaFaceConfig
 from facesmith.training.loop import TrainConfig
 from facesmith.training.optimisers import SGD
-from facesmith.training.recipes import Recipe
+from facesmith.training.recipes.recipe import Recipe
 from facesmith.training.schedule import Drops
 
 RECIPE = Recipe(
