@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -93,8 +94,6 @@ class ShortTraining:
             command += ["--train.steps", self.steps, "--train.batch.images", self.images]
             command += ["--train.batch.sides", self.side]
             command += ["--cache", self.cache] if self.cache else []
-            command += ["train.optimiser:adam-w", "train.schedule:cosine"]
-            command += ["--train.schedule.warmup", max(self.steps // 10, 1)]
             with (folder / "train.log").open("w") as log:
                 subprocess.run([*map(str, command)], check=True, stdout=log, stderr=log, env={**os.environ})
         return weights
@@ -169,7 +168,7 @@ class Ranks(ShortTraining):
             "synflow": BackboneScore(synflow, Stages),
             "NASWOT": BackboneScore(naswot, Stages),
         }
-        table = {name: [score(net) for net in chosen] for name, score in scores.items()}
+        table = {name: [float(score(net)) for net in chosen] for name, score in scores.items()}
         for i, (net, values) in enumerate(zip(chosen, figures.values(), strict=True)):
             ap = "/".join(f"{values[subset]:.3f}" for subset in SUBSETS)
             print(f"DDSAR {table['DDSAR'][i]:7.3f}  {table['backbone MACs'][i] / 1e6:5.1f}M  AP {ap}  {net}")
@@ -192,6 +191,7 @@ def convolution_macs(model: nn.Module, height: int, width: int) -> int:
 
     def count(module: nn.Module, _: object, out: torch.Tensor) -> None:
         nonlocal macs
+        assert isinstance(module, nn.Conv2d)
         macs += out.numel() * module.weight[0].numel()
 
     hooks = [m.register_forward_hook(count) for m in model.modules() if isinstance(m, nn.Conv2d)]
@@ -203,5 +203,5 @@ def convolution_macs(model: nn.Module, height: int, width: int) -> int:
 
 
 if __name__ == "__main__":
-    commands = {"backbones": Backbones, "ranks": Ranks}
+    commands: dict[str, Callable[..., Any]] = {"backbones": Backbones, "ranks": Ranks}
     tyro.extras.subcommand_cli_from_dict(commands, prog="benchmarks/damofd.py").run()

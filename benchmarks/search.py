@@ -4,6 +4,7 @@
     python benchmarks/search.py budgets            best score and net at the four published budgets
     python benchmarks/search.py trivial            what α and the constraints do at 2.5G, 10G, 34G
     python benchmarks/search.py latency --nets 16  predicted against measured latency
+    python benchmarks/search.py published          parameters and MACs of the four released nets
 
 On one core of an AMD EPYC, shared with other work: the published search takes 1.3 s, a fifth of the plain
 implementation's time, and ends at 19.147 (released net: 13.177); each of the other searches takes 1 to 4 s. Latency,
@@ -26,9 +27,9 @@ import numpy.typing as npt
 import tyro
 from scipy.stats import kendalltau, spearmanr
 
-from facesmith.detectors.damofd.config import Backbone
+from facesmith.detectors.damofd.config import RELEASED, Backbone
 from facesmith.detectors.damofd.space import REGIMES, Genome, Regime
-from facesmith.search.budgets import BackboneMacs, DetectorParameters
+from facesmith.search.budgets import MACS, SEARCH_CODE, BackboneMacs, DetectorMacs, DetectorParameters
 from facesmith.search.damofd import FOOTHOLD, BackboneSearch
 from facesmith.search.ddsar import DDSAR, to_array
 from facesmith.search.evolution import Evolution
@@ -243,11 +244,38 @@ def report(name: str, predicted: npt.NDArray[np.float64], measured: npt.NDArray[
     )
 
 
+@dataclass(frozen=True)
+class Published:
+    """The released nets, counted and as published: parameters, the whole at VGA, the backbone at 224×224."""
+
+    def run(self) -> None:
+        """Print a line a net."""
+        print("      parameters           MACs at 640×480          backbone at 224×224")
+        print("      counted published    counted  published      authors'  published    correct")
+        for name, (parameters, whole, backbone) in PUBLISHED.items():
+            config = replace(RELEASED[name], landmarks=False)
+            counted = DetectorParameters(config)(config.net) / 1e6, DetectorMacs(config)(config.net) / 1e9
+            authors, correct = (BackboneMacs(counter=c)(config.net) / 1e6 for c in (SEARCH_CODE, MACS))
+            print(
+                f"{name:<5}{counted[0]:8.3f}M {parameters:8.2f}M{counted[1]:10.3f}G {whole:9.2f}G"
+                f"{authors:13.1f}M {backbone:9.1f}M {correct:9.1f}M"
+            )
+
+
+PUBLISHED = {
+    "0.5G": (0.26, 0.520, 63.1),
+    "2.5G": (0.44, 2.46, 326.8),
+    "10G": (1.27, 9.74, 1341.9),
+    "34G": (6.24, 34.03, 4147.3),
+}
+"""Parameters (millions) and FLOPs at VGA (10⁹) as published; the backbone's count at 224 by the authors' code (10⁶)."""
+
 COMMANDS = (
     Annotated[Speed, tyro.conf.subcommand("speed")]
     | Annotated[Budgets, tyro.conf.subcommand("budgets")]
     | Annotated[Trivial, tyro.conf.subcommand("trivial")]
     | Annotated[Predictor, tyro.conf.subcommand("latency")]
+    | Annotated[Published, tyro.conf.subcommand("published")]
 )
 
 if __name__ == "__main__":

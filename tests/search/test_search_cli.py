@@ -7,11 +7,14 @@ import tyro
 from facesmith import configs
 from facesmith.cli.search import Search
 from facesmith.detectors.damofd.config import DamoFDConfig
+from facesmith.detectors.damofd.space import REGIMES
+from facesmith.detectors.weights import read_description
 from facesmith.errors import ConfigError
 from facesmith.search import latency
 from facesmith.search.budgets import BackboneMacs, DetectorParameters
 from facesmith.search.ddsar import DDSAR
 from facesmith.search.record import read_candidates
+from facesmith.training.recipes import RECIPES
 
 
 def _search(*arguments: str) -> Search:
@@ -41,6 +44,12 @@ def test_half_a_gigaflop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     printed = capsys.readouterr().out
     assert config.backbone in printed
     assert "6,000 nets tried" in printed
+    assert printed.endswith(f"train it: facesmith train damofd-0.5g --model {tmp_path / 'best.json'} --data DIR\n")
+    assert read_description(tmp_path / "best.json") == ("damofd-0.5g-searched", config)
+
+
+def test_there_is_a_recipe_for_what_each_regime_finds() -> None:
+    assert {f"damofd-{name.lower()}" for name in REGIMES} <= {recipe.name for recipe in RECIPES}
 
 
 def test_resumes_and_refuses(tmp_path: Path) -> None:

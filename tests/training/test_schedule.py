@@ -22,10 +22,13 @@ class TestCosine:
         assert self.schedule.factor(110, 110) == pytest.approx(0.1)
         assert self.schedule.factor(500, 110) == pytest.approx(0.1)
 
-    def test_without_warm_up_and_shorter_than_it(self) -> None:
+    def test_without_warm_up(self) -> None:
         assert Cosine(warmup=0).factor(0, 10) == 1
-        assert self.factors(5) == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
-        assert Cosine(warmup=5).factor(5, 5) == 1
+
+    def test_short_runs_warm_up_for_a_tenth(self) -> None:
+        assert self.factors(50)[:6] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1, 1])
+        assert self.factors(5)[0] == 1
+        assert Drops(warmup=10, start=0.1).factor(4, 50) == pytest.approx(1)
 
 
 class TestDrops:

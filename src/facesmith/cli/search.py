@@ -102,6 +102,7 @@ class Search:
         results.write(self.out, self._settings)
         print(results.summary(len(kept)))
         print(f"written to {self.out}: {BEST}, {PICTURE}, {record.CANDIDATES}")
+        print(f"train it: facesmith train damofd-{regime.name.lower()} --model {self.out / BEST} --data DIR")
         return 0
 
     @cached_property

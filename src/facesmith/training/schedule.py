@@ -1,4 +1,7 @@
-"""Learning-rate schedules: a factor of the base rate as a function of the step."""
+"""Learning-rate schedules: a factor of the base rate as a function of the step.
+
+In a run that is cut short the warm-up takes a tenth of it at most.
+"""
 
 import math
 from dataclasses import dataclass
@@ -13,9 +16,10 @@ class Cosine:
 
     def factor(self, step: int, steps: int) -> float:
         """The factor at ``step`` of ``steps``."""
-        if step < self.warmup:
-            return (step + 1) / self.warmup
-        progress = (step - self.warmup) / max(steps - self.warmup, 1)
+        warmup = min(self.warmup, steps // 10)
+        if step < warmup:
+            return (step + 1) / warmup
+        progress = (step - warmup) / max(steps - warmup, 1)
         return self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
 
 
@@ -33,6 +37,7 @@ class Drops:
 
     def factor(self, step: int, steps: int) -> float:
         """The factor at ``step`` of ``steps``."""
-        if step < self.warmup:
-            return self.start + (1 - self.start) * (step + 1) / self.warmup
+        warmup = min(self.warmup, steps // 10)
+        if step < warmup:
+            return self.start + (1 - self.start) * (step + 1) / warmup
         return self.factor_each ** sum(step >= share * steps for share in self.at)
