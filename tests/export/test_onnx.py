@@ -138,6 +138,7 @@ class TestFile:
         assert [prop.key for prop in model.metadata_props] == ["facesmith"]
         facts = json.loads(model.metadata_props[0].value)
         assert (facts["name"], facts["detector"], facts["steps"]) == ("random", "retinaface", 7)
+        assert facts["size"] == "auto"
         assert facts["config"]["anchors"]["strides"] == [8, 16, 32]
         assert model.producer_name == "facesmith"
 

@@ -150,7 +150,8 @@ class FakeSession:
 
     name, device, threads = "fake", "cpu", 1
 
-    def __init__(self, boxes: npt.ArrayLike, scores: npt.ArrayLike) -> None:
+    def __init__(self, boxes: npt.ArrayLike, scores: npt.ArrayLike, usual_size: str = "auto") -> None:
+        self.usual_size = usual_size
         self.boxes, self.scores = np.asarray(boxes, np.float32), np.asarray(scores, np.float32)
         self.sizes: list[tuple[int, int]] = []
 
@@ -176,6 +177,15 @@ def test_small_pictures_and_other_rules_take_one_look() -> None:
     detector(picture(1500, 400), size=1280)
     detector(picture(700, 400), size=SizeRule())
     assert session.sizes == [(640, 400), (1280, 341), (700, 400)]
+
+
+def test_auto_means_the_size_that_the_network_was_made_for() -> None:
+    session = FakeSession([[0, 0, 40, 40]], [0.9], usual_size="256")
+    detector = Detector(session, checksum="")
+    detector(picture(2560, 1920))
+    detector(picture(64, 32), size="auto")
+    detector(picture(64, 32), size="original")
+    assert session.sizes == [(256, 192), (256, 128), (64, 32)]
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])

@@ -14,9 +14,12 @@ class DetectorNetwork(nn.Module, ABC):
 
     Attributes:
         config: the frozen dataclass that it was built from.
+        usual_size: the size rule (``facesmith.runtime.SizeRule.parse`` takes it) that ``auto`` means for this network;
+            it travels in the metadata of exported files.
     """
 
     config: Any
+    usual_size: str = "auto"
 
     @abstractmethod
     def forward(self, images: Tensor) -> Any:

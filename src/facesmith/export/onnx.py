@@ -61,7 +61,13 @@ def export_onnx(model: DetectorNetwork, path: Path, *, name: str, **facts: Any) 
 
     model = model.eval().cpu()
     graph = onnxslim.slim(_trace(model))
-    metadata = {"name": name, "detector": kind_of(model), "config": configs.to_json(model.config), **facts}
+    metadata = {
+        "name": name,
+        "detector": kind_of(model),
+        "config": configs.to_json(model.config),
+        "size": model.usual_size,
+        **facts,
+    }
     del graph.metadata_props[:]
     onnx.helper.set_model_props(graph, {"facesmith": json.dumps(metadata)})
     graph.producer_name, graph.producer_version, graph.doc_string = "facesmith", "", ""

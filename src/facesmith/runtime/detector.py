@@ -10,7 +10,7 @@ from facesmith.errors import ConfigError, ImageError, ModelError
 from facesmith.faces import Faces
 from facesmith.runtime.ordered import ordered_map
 from facesmith.runtime.session import Candidates, ImageBatch, Session
-from facesmith.runtime.size import SizeRule
+from facesmith.runtime.size import AUTO, SizeRule
 
 EVERYDAY_THRESHOLD = 0.5
 """Lowest score of a face in everyday use."""
@@ -29,6 +29,13 @@ class Detector:
     Args:
         session: the loaded network.
         checksum: sha256 of its file.
+
+    Attributes:
+        name: the model's name.
+        checksum: sha256 of its file.
+        device: where it really runs.
+        threads: CPU threads that it may use.
+        usual_size: the size rule that ``size="auto"`` means for this model.
     """
 
     def __init__(self, session: Session, *, checksum: str) -> None:
@@ -37,6 +44,7 @@ class Detector:
         self.name = session.name
         self.device = session.device
         self.threads = session.threads
+        self.usual_size = SizeRule.parse(session.usual_size)
 
     @overload
     def detect(
@@ -79,7 +87,8 @@ class Detector:
         Args:
             source: a path, encoded bytes, an H×W×3 uint8 RGB array or whatever else ``images.read`` takes;
                 or a list or tuple of them.
-            size: at which size the network sees a picture; see :class:`SizeRule`.
+            size: at which size the network sees a picture; see :class:`SizeRule`. A network that was made for one size
+                sees pictures at that where ``auto`` is asked for: :attr:`usual_size`.
             threshold: lowest score, 0 to 1.
             nms: of two faces with an IoU above this, only the better one stays; 1 keeps all.
 
@@ -88,6 +97,7 @@ class Detector:
             ConfigError: ``size``, ``threshold`` or ``nms`` is out of range.
         """
         rule = SizeRule.parse(size)
+        rule = self.usual_size if rule == AUTO else rule
         for name, value in (("threshold", threshold), ("nms", nms)):
             if not 0 <= value <= 1:
                 raise ConfigError(f"{name} must lie between 0 and 1, not {value}")

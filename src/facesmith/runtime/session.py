@@ -37,11 +37,13 @@ class Session(Protocol):
         name: the model's name.
         device: where it really runs, e.g. ``"cpu"`` or ``"cuda:0"``.
         threads: CPU threads that it may use.
+        usual_size: the size rule that ``auto`` means for this model.
     """
 
     name: str
     device: str
     threads: int
+    usual_size: str
 
     def run(self, images: ImageBatch) -> Candidates:
         """Candidates of (B, H, W, 3) uint8 RGB; may be called from several threads at once."""
@@ -86,7 +88,9 @@ class OnnxSession:
         if active[0] != provider:
             raise DeviceError(f"{device} was asked for, but onnxruntime would run {source} on {active[0]}")
         self.threads = threads
-        self.name = str(_metadata(self._session, source)["name"])
+        metadata = _metadata(self._session, source)
+        self.name = str(metadata["name"])
+        self.usual_size = str(metadata.get("size", "auto"))  # files of the first release do not say
         _check_signature(self._session, source)
 
     def run(self, images: ImageBatch) -> Candidates:

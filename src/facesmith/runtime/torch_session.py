@@ -39,6 +39,7 @@ class TorchSession:
         self.device = str(self._where)
         torch.set_num_threads(threads)
         self._model: Any = load_model(path).eval().to(self._where)
+        self.usual_size = str(self._model.usual_size)
         self._one_at_a_time = threading.Lock()
 
     def run(self, images: ImageBatch) -> Candidates:
