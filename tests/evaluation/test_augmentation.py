@@ -15,6 +15,9 @@ class Recorder:
     def __init__(self, *answers: Faces) -> None:
         self.answers, self.calls = list(answers), []
 
+    def size_rule(self, size: SizeRule) -> SizeRule:
+        return SizeRule.parse(256) if size == SizeRule.parse("auto") else size
+
     def detect(self, image: Any, *, size: SizeRule, threshold: float, nms: float) -> Faces:
         self.calls.append((image.copy(), size, threshold, nms))
         return self.answers.pop(0)
@@ -43,18 +46,19 @@ def test_pyramid_has_the_papers_sizes() -> None:
         ("none", "VGA", "long side 640", "none"),
         ("none", "short:1600", "short side 1600 (long <= 2150)", "none"),
         ("flip", "320", "long side 320", "horizontal flip, box voting"),
+        ("none", "auto", "long side 256", "none"),
     ],
 )
 def test_parse(kind: str, size: str | None, rule: str, words: str) -> None:
     augmentation = Augmentation.parse(kind, size)
-    assert augmentation.size_rule == rule
+    assert augmentation.size_rule(Recorder()) == rule
     assert str(augmentation) == words
 
 
 def test_parse_pyramid_names_every_scale() -> None:
     augmentation = Augmentation.parse("pyramid")
     assert str(augmentation) == "5 scales, horizontal flip, box voting"
-    assert augmentation.size_rule.startswith("short side 500 (long <= 750); short side 800 (long <= 1200); ")
+    assert augmentation.size_rule(Recorder()).startswith("short side 500 (long <= 750); short side 800 (long <= 1200); ")
     assert augmentation.looks == 10
 
 

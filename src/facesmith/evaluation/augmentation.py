@@ -77,10 +77,9 @@ class Augmentation:
         """How many times the network sees a picture (an overview of the size rule not counted)."""
         return len(self.sizes) * (2 if self.flip else 1)
 
-    @property
-    def size_rule(self) -> str:
+    def size_rule(self, detector: Detector) -> str:
         """The sizes in words, for :class:`~facesmith.evaluation.result.Provenance`."""
-        return "; ".join(map(str, self.sizes))
+        return "; ".join(str(detector.size_rule(size)) for size in self.sizes)
 
     def __str__(self) -> str:
         parts = [f"{len(self.sizes)} scales"] if len(self.sizes) > 1 else []

@@ -96,8 +96,7 @@ class Detector:
             ImageError: a picture cannot be read; for a list the message says which.
             ConfigError: ``size``, ``threshold`` or ``nms`` is out of range.
         """
-        rule = SizeRule.parse(size)
-        rule = self.usual_size if rule == AUTO else rule
+        rule = self.size_rule(size)
         for name, value in (("threshold", threshold), ("nms", nms)):
             if not 0 <= value <= 1:
                 raise ConfigError(f"{name} must lie between 0 and 1, not {value}")
@@ -114,6 +113,15 @@ class Detector:
         return list(ordered_map(work, enumerate(source), workers=min(self.threads, max(1, len(source)))))
 
     __call__ = detect
+
+    def size_rule(self, size: SizeRule | str | int) -> SizeRule:
+        """The rule that ``size`` means for this model: ``auto`` is its usual size.
+
+        Raises:
+            ConfigError: ``size`` is no size rule.
+        """
+        rule = SizeRule.parse(size)
+        return self.usual_size if rule == AUTO else rule
 
     def raw(self, batch: ImageBatch) -> Candidates:
         """The network's own (boxes, scores, landmarks) for (B, H, W, 3) uint8 RGB; see :class:`Candidates`.
