@@ -3,8 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from drawn_faces import RELATIVE
-from facesmith.data.labels import read_labels, wider_box
+from facesmith.data.labels import read_labels
 from facesmith.errors import LabelError
 
 POINTS = "12 15 0 18 15.5 1 15 18 0 12.5 22 0 17.5 22 0"
@@ -112,10 +111,3 @@ class TestErrors:
         labels.write_bytes(b"# a.jpg\n\xff\xfe")
         with pytest.raises(LabelError, match=r"labels\.txt: cannot be read as a label file"):
             read_labels(labels)
-
-
-def test_inferred_boxes_follow_the_face() -> None:
-    points = (RELATIVE * 40).astype(np.float32)
-    one, moved, larger = wider_box(np.stack([points, points + (7, -3), points * 2]))
-    assert (moved - one).tolist() == pytest.approx([7, -3, 7, -3], abs=1e-4)
-    assert larger.tolist() == pytest.approx((2 * one).tolist(), abs=1e-4)

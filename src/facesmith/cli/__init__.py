@@ -25,6 +25,7 @@ VERBS = {
     "export": Verb("facesmith.cli.export:Export", "export trained weights to ONNX"),
     "evaluate": Verb("facesmith.cli.evaluate:Evaluate", "judge a detector by a benchmark's protocol"),
     "search": Verb("facesmith.cli.search:Search", "find the network that fits a budget"),
+    "box-style": Verb("facesmith.cli.box_style:BoxStyle", "fit what a set of labels calls a face's box"),
     "submit": Verb("facesmith.cli.submit:Submit", "write predictions for a benchmark's server"),
     "models": Verb("facesmith.cli.models:Models", "list the weights: size, licence, training data, figures"),
     "doctor": Verb("facesmith.cli.doctor:Doctor", "check this installation and run a self-test"),

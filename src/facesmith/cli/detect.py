@@ -13,6 +13,7 @@ import cv2
 import tyro
 
 from facesmith import images
+from facesmith.box_styles import STYLES, StyleName
 from facesmith.cli.inputs import Input, check_outputs, expand, unique_names
 from facesmith.errors import ConfigError, ImageError
 from facesmith.faces import Faces
@@ -69,6 +70,9 @@ class Detect:
     size: str = "auto"
     """The network's input: auto (long side 160 to 1280), original, N (long side) or short:N, in pixels."""
 
+    box_style: StyleName | None = None
+    """Print the boxes that landmarks imply in this style, not those that the model predicts."""
+
     model: Annotated[str | None, tyro.conf.arg(metavar="NAME-OR-FILE")] = None
     """A name that `facesmith models` lists, or an .onnx or .safetensors file."""
 
@@ -116,6 +120,8 @@ class Detect:
         try:
             image = images.read(path)
             faces = detector.detect(image, size=self.size, threshold=self.threshold)
+            if self.box_style is not None:
+                faces = STYLES[self.box_style].restyled(faces)
             if task.drawing is not None:
                 from facesmith.media import drawing  # brings fonts, which would cost every start 0.05 s
 

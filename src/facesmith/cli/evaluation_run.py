@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import tyro
 
 from facesmith import files
+from facesmith.box_styles import STYLES, StyleName
 from facesmith.errors import ConfigError
 from facesmith.evaluation.augmentation import Augmentation
 from facesmith.evaluation.landmark_mistakes import find_landmark_mistakes
@@ -69,6 +70,10 @@ class Common:
     nms: float = 0.4
     """IoU above which NMS drops a face, or from which box voting merges."""
 
+    box_style: StyleName | None = None
+    """Judge the boxes that a model's landmarks imply in this style, not those that it predicts; see
+    `facesmith box-style`."""
+
     threads: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """CPU threads; without it, as many as this process may use."""
 
@@ -85,7 +90,8 @@ class Common:
 
     def settings(self) -> Settings:
         """How models look for faces."""
-        return Settings(Augmentation.parse(self.augment, self.size), self.threshold, self.nms)
+        style = None if self.box_style is None else STYLES[self.box_style]
+        return Settings(Augmentation.parse(self.augment, self.size), self.threshold, self.nms, box_style=style)
 
 
 DEFAULTS = Common()
@@ -148,7 +154,9 @@ def _checked(common: Common, task: Task[Any]) -> Settings:
     if uses_model and common.images is None:
         raise ConfigError("--images DIR is needed to run a model; or judge files with --predictions PATH")
     if not uses_model and settings != Settings():
-        raise ConfigError("--size, --augment, --threshold and --nms are for models; predictions are judged as they are")
+        raise ConfigError(
+            "--size, --augment, --threshold, --nms and --box-style are for models; predictions are judged as they are"
+        )
     if common.save_format is not None and common.save_predictions is None:
         raise ConfigError("--save-format needs --save-predictions DIR")
     if common.save_predictions is not None and not task.from_detector:
@@ -202,6 +210,7 @@ def _traits(provenance: Provenance) -> list[str]:
         f"augmentation {provenance.augmentation or 'unknown'}",
         f"score {provenance.score_threshold}",
         f"NMS {provenance.nms}",
+        f"boxes {provenance.settings.get('box style', 'as predicted')}",
         f"sha256 {(provenance.checksum or 'unknown')[:8]}",
     ]
 

@@ -7,15 +7,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from facesmith.box_styles import WIDER
 from facesmith.errors import LabelError
-from facesmith.geometry import box_from_landmarks
 
 FloatArray = npt.NDArray[np.float32]
-
-WIDER_BOX_OF_LANDMARKS = (0.0, -0.115, 1.177, 1.496)
-"""(dx, dy, sx, sy): moves and scales the square of ``box_from_landmarks``, in shares of its side, to WIDER
-FACE's box style; medians over 11,108 faces of WIDER FACE train, by ``benchmarks/box_style.py`` (dx by
-symmetry)."""
 
 
 class LabelledImage(NamedTuple):
@@ -133,15 +128,6 @@ def _labelled(name: str, rows: FloatArray) -> LabelledImage:
     boxless = (boxes == -1).all(axis=1) & np.isfinite(points).all(axis=(1, 2))
     boxes[:, 2:] += boxes[:, :2]
     if boxless.any():
-        boxes[boxless] = wider_box(points[boxless])
+        boxes[boxless] = WIDER.boxes(points[boxless])
     real = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
     return LabelledImage(name, boxes[real], points[real], rows[real, 14] == 1)
-
-
-def wider_box(landmarks: FloatArray) -> FloatArray:
-    """Boxes (n, 4) as WIDER FACE would draw them around (n, 5, 2) landmarks."""
-    square = box_from_landmarks(landmarks)
-    centre, side = (square[:, :2] + square[:, 2:]) / 2, square[:, 2:] - square[:, :2]
-    dx, dy, sx, sy = WIDER_BOX_OF_LANDMARKS
-    centre, half = centre + side * np.array([dx, dy]), side * np.array([sx, sy]) / 2
-    return np.concatenate((centre - half, centre + half), axis=1).astype(np.float32)

@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from facesmith import __version__, images
+from facesmith.box_styles import BoxStyle
 from facesmith.errors import ConfigError
 from facesmith.evaluation.augmentation import PLAIN, Augmentation
 from facesmith.evaluation.names import image_name
@@ -30,6 +31,7 @@ class Settings:
         nms: IoU threshold of non-maximum suppression, or of box voting where there are several looks.
         turns: quarter turns, counter-clockwise, by which every picture is turned before it is seen; faces are
             those of the turned picture.
+        box_style: replace the boxes by those that the landmarks imply in this style; ``None``: leave them.
 
     Raises:
         ConfigError: a number is not between 0 and 1.
@@ -39,6 +41,7 @@ class Settings:
     threshold: float = EVALUATION_THRESHOLD
     nms: float = 0.4
     turns: int = 0
+    box_style: BoxStyle | None = None
 
     def __post_init__(self) -> None:
         for name in ("threshold", "nms"):
@@ -50,12 +53,16 @@ class Settings:
         return Provenance(
             detector=detector.name,
             checksum=detector.checksum,
-            size_rule=self.augmentation.size_rule,
+            size_rule=self.augmentation.size_rule(detector),
             augmentation=str(self.augmentation),
             score_threshold=self.threshold,
             nms=self.nms,
             package=__version__,
-            settings={"device": detector.device} | ({"turned": f"{90 * self.turns:+d}°"} if self.turns else {}),
+            settings={
+                "device": detector.device,
+                **({"turned": f"{90 * self.turns:+d}°"} if self.turns else {}),
+                **({"box style": str(self.box_style)} if self.box_style is not None else {}),
+            },
         )
 
 
@@ -91,6 +98,8 @@ def predict(
         name, path = item
         image = np.ascontiguousarray(np.rot90(images.read(path), settings.turns))
         faces = settings.augmentation.detect(detector, image, threshold=settings.threshold, nms=settings.nms)
+        if settings.box_style is not None:
+            faces = settings.box_style.restyled(faces)
         return Prediction(name, faces, image.shape[1], image.shape[0])
 
     hidden = not (progress and sys.stderr is not None and sys.stderr.isatty())
