@@ -14,7 +14,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,7 +29,7 @@ from facesmith.evaluation.predictions import Predictions
 from facesmith.evaluation.result import Result
 from facesmith.evaluation.tasks import Task, fddb_task, landmark_task, widerface_task
 from facesmith.evaluation.widerface.breakdown import SizeRow
-from facesmith.runtime import EVERYDAY_THRESHOLD, Detector, load
+from facesmith.runtime import EVERYDAY_THRESHOLD, Detector, SizeRule, load
 
 _FDDB_LIMITS = (1, 50, 100)
 
@@ -60,18 +60,7 @@ class Accuracy:
         """Measure, print, write."""
         detector = load(self.model, device=self.device, threads=self.threads)
         with unpacked(self.data, self.images) as images:
-            measured = [
-                measure("widerface, VGA", wider(self.data), detector, images, "vga"),
-                measure("widerface, original", wider(self.data), detector, images, "original"),
-                measure(
-                    "fddb",
-                    fddb_task(self.data / "ground-truth/FDDB-folds", images),
-                    detector,
-                    images,
-                    "original",
-                ),
-                measure("frames", frames(self.data), detector, images, "original"),
-            ]
+            measured = [measure(*row, detector, images) for row in self.rows(detector, images)]
         print_table(detector, measured)
         if self.json is not None:
             document = {
@@ -84,6 +73,19 @@ class Accuracy:
                 "measured": {one.name: one.to_dict() for one in measured},
             }
             files.write_text(self.json, json.dumps(document, indent=1) + "\n")
+
+    def rows(self, detector: Detector, images: Path) -> list[tuple[str, Task[Any], Settings]]:
+        """What is measured. A model that was made for one size sees all pictures at that."""
+        general = detector.size_rule("auto") == SizeRule.parse("auto")
+        sizes = {"VGA": "vga", "original": "original"} if general else {"usual size": "auto"}
+        plain = at("original" if general else "auto")
+        ellipses = self.data / "ground-truth/FDDB-folds"
+        return [
+            *((f"widerface, {name}", wider(self.data), at(size)) for name, size in sizes.items()),
+            ("fddb", fddb_task(ellipses, images), plain),
+            *((f"fddb, turned {90 * n:+d}°", fddb_task(ellipses, images, turns=n), plain) for n in (1, -1)),
+            ("frames", frames(self.data), plain),
+        ]
 
 
 @dataclass(frozen=True)
@@ -129,11 +131,15 @@ def frames(data: Path) -> Task[landmarks.Truth]:
     return landmark_task(data / "landmarks68.txt", landmarks.FRAMES)
 
 
-def measure(name: str, task: Task[Any], detector: Detector, images: Path, size: str) -> Measured:
+def at(size: str) -> Settings:
+    """Each picture seen once, at ``size``."""
+    return Settings(Augmentation.parse("none", size))
+
+
+def measure(name: str, task: Task[Any], settings: Settings, detector: Detector, images: Path) -> Measured:
     """Run ``detector`` over the photographs of ``task`` that are there, and judge it."""
-    settings = Settings(Augmentation.parse("none", size))
     pictures = find_pictures(images, task.images)
-    task = task.subset(pictures)
+    task, settings = task.subset(pictures), replace(settings, turns=task.turns)
     start, cpu_start = time.perf_counter(), time.process_time()
     found: Predictions = {one.name: one.faces for one in predict(detector, pictures, settings)}
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
