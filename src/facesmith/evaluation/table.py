@@ -29,13 +29,14 @@ def letter(number: int) -> str:
 
 
 def origin(result: Result) -> str:
-    """One line: size, augmentation, thresholds, checksum, protocol version."""
+    """One line: size, augmentation, thresholds, further settings, checksum, protocol version."""
     p = result.provenance
     facts = [
         f"size {p.size_rule or 'unknown'}",
         f"augmentation {p.augmentation or 'unknown'}",
         f"lowest score {'unknown' if p.score_threshold is None else f'{p.score_threshold:g}'}",
         f"NMS {'unknown' if p.nms is None else f'{p.nms:g}'}",
+        *(f"{name} {value}" for name, value in p.settings.items()),
         f"sha256 {p.checksum[:12] if p.checksum else 'unknown'}",
         f"{result.protocol} version {result.version}",
     ]
