@@ -414,9 +414,12 @@ class TestTable:
         assert lines[0] == "widerface · 2-image SUBSET of 3,226"
         assert lines[3].split() == ["easy", "0.9000"]
         assert lines[-2] == "note: a note"
-        assert lines[-1].startswith(
-            "net: size long side 640, augmentation none, lowest score 0.02, NMS 0.4, sha256 abab"
-        )
+        assert lines[-1].startswith("net: size long side 640, augmentation none, lowest score 0.02, NMS 0.4, ")
+        assert ", sha256 abab" in lines[-1]
+
+    def test_every_setting_is_said(self) -> None:
+        judged = result(provenance=Provenance("net", settings={"device": "cpu", "box style": "dx 0"}))
+        assert ", device cpu, box style dx 0, sha256 " in terminal_table([judged])
 
     def test_several_detectors_are_columns(self) -> None:
         other = result("two", metrics={"easy": 0.5})
