@@ -12,6 +12,8 @@ from facesmith import configs, files
 from facesmith.detectors.base import DetectorNetwork
 from facesmith.detectors.damofd.config import DamoFDConfig
 from facesmith.detectors.damofd.model import DamoFD
+from facesmith.detectors.kpnet.config import KPNetConfig
+from facesmith.detectors.kpnet.model import KPNet
 from facesmith.detectors.retinaface.config import RetinaFaceConfig
 from facesmith.detectors.retinaface.model import RetinaFace
 from facesmith.errors import ConfigError, ModelError
@@ -19,6 +21,7 @@ from facesmith.errors import ConfigError, ModelError
 DETECTORS: dict[str, tuple[type[Any], type[DetectorNetwork]]] = {
     "retinaface": (RetinaFaceConfig, RetinaFace),
     "damofd": (DamoFDConfig, DamoFD),
+    "kpnet": (KPNetConfig, KPNet),
 }
 """Kind -> its configuration and its network."""
 

@@ -3,6 +3,8 @@
 from facesmith.training.recipes import (
     damofd_05g,
     damofd_widerface,
+    kpnet_drnet,
+    kpnet_hourglass,
     retinaface_mobilenet025,
     retinaface_mobilenet025_widerface,
 )
@@ -12,5 +14,7 @@ RECIPES = (
     retinaface_mobilenet025_widerface.RECIPE,
     damofd_05g.RECIPE,
     *damofd_widerface.RECIPES,
+    kpnet_drnet.RECIPE,
+    kpnet_hourglass.RECIPE,
 )
 """What ``facesmith train`` offers."""

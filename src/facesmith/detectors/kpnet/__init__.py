@@ -1,0 +1,1 @@
+"""KPNet: faces from their keypoints, on pictures of 256 pixels."""
