@@ -1,5 +1,6 @@
 """Batches as a pure function of (seed, step): that makes resuming and many processes exact."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -119,6 +120,9 @@ def collate(samples: Sequence[Sample]) -> tuple[Tensor, Targets]:
 
 
 def _quiet_worker(_: int) -> None:
-    """One thread a worker: the machine's cores belong to the network."""
+    """One thread a worker, and behind the network: it has batches ahead, and in a distributed run every process would
+    wait for the one whose worker took its core."""
+    if hasattr(os, "nice"):
+        os.nice(10)
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
