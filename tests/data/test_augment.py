@@ -215,6 +215,30 @@ class TestMosaic:
             assert sample.landmarks.shape == (0, 5, 2)
 
 
+class TestSquares:
+    SQUARES = replace(PLAIN, squares=(0.8, 1.0))
+
+    def test_faces_grow_by_the_side_of_the_square(self) -> None:
+        """A square of 160 or 200 pixels, brought to 160: everything in it keeps its size or shrinks to .8."""
+        whole = dotted(1)
+        sides = (whole.boxes[:, 2:] - whole.boxes[:, :2])[:, 0]
+        seen = set()
+        for seed in range(40):
+            sample = make_sample(lambda: whole, 160, np.random.default_rng(seed), self.SQUARES)
+            inner = sample.boxes[((sample.boxes > 0) & (sample.boxes < 160)).all(axis=1)]
+            for width in (inner[:, 2:] - inner[:, :2])[:, 0]:
+                ratio = width / sides
+                grown = {g for g in (0.8, 1.0) if (abs(ratio / g - 1) < 0.02).any()}
+                assert grown, ratio
+                seen |= grown
+        assert seen == {0.8, 1.0}
+
+    def test_landmarks_stay_on_their_dots(self) -> None:
+        seen, mirrored = map(sum, zip(*(check_landmarks(s) for s in samples(self.SQUARES, 30)), strict=True))
+        assert seen > 50
+        assert 0 < mirrored < seen
+
+
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (3, 500), (500, 2), (40, 30), (1000, 700)])
 def test_pictures_of_any_size_fill_the_window(width: int, height: int) -> None:
     image = np.full((height, width, 3), 77, np.uint8)

@@ -135,7 +135,7 @@ class TestForward:
         assert 0.005 < scores.min() <= scores.max() < 0.02
 
     def test_strides_that_do_not_fit_are_refused(self) -> None:
-        with pytest.raises(ConfigError, match=r"anchors expect strides \(8, 16, 32\), the backbone taps \(4, 8, 16\)"):
+        with pytest.raises(ConfigError, match=r"anchors expect strides \(8, 16, 32\), the pyramid has \(4, 8, 16\)"):
             RetinaFace(replace(TINY, anchors=AnchorConfig()))
 
 

@@ -58,7 +58,8 @@ def test_parse(kind: str, size: str | None, rule: str, words: str) -> None:
 def test_parse_pyramid_names_every_scale() -> None:
     augmentation = Augmentation.parse("pyramid")
     assert str(augmentation) == "5 scales, horizontal flip, box voting"
-    assert augmentation.size_rule(Recorder()).startswith("short side 500 (long <= 750); short side 800 (long <= 1200); ")
+    rule = augmentation.size_rule(Recorder())
+    assert rule.startswith("short side 500 (long <= 750); short side 800 (long <= 1200); ")
     assert augmentation.looks == 10
 
 

@@ -12,6 +12,8 @@ try:
     import torch
 
     from facesmith.data.sources import Source, find_sources
+    from facesmith.detectors.base import DetectorNetwork
+    from facesmith.detectors.parts.backbone import Backbone
     from facesmith.detectors.weights import build, load_weights, read_description, save_weights
     from facesmith.training.ddp import Process, local_processes
     from facesmith.training.loop import TrainConfig, train
@@ -40,6 +42,8 @@ class Run:
     """another network to train by this recipe: best.json of `facesmith search`, or a file of that form"""
     init: Path | None = None
     """weights (.safetensors) of the same network to start from"""
+    pretrained: Path | None = None
+    """ImageNet weights of the backbone to start from: a state dict (.safetensors, .pth) of torchvision or timm"""
     cache: Path | None = None
     """folder in which decoded pixels are kept: faster epochs for about 3 bytes a pixel of disk"""
     val: tuple[Path, Path] | None = None
@@ -69,6 +73,8 @@ class Run:
         name, config = read_description(self.model) if self.model else (self.recipe.name, self.recipe.model)
         out = self.out or Path("runs") / name
         model = build(config)
+        if self.pretrained:
+            _pretrain(model, self.pretrained)
         if self.init:
             load_weights(self.init, model)
         final = out / f"{name}.safetensors"
@@ -84,6 +90,15 @@ class Run:
         if {source.config.name for source in found} >= {config.name for config in self.recipe.sources}:
             return find_sources(self.data, self.recipe.sources)
         return found
+
+
+def _pretrain(model: DetectorNetwork, path: Path) -> None:
+    backbone = getattr(model, "backbone", None)
+    if not isinstance(backbone, Backbone):
+        raise ConfigError(
+            f"--pretrained is for ResNet and MobileNet backbones; {type(model).__name__} has another here"
+        )
+    backbone.load_pretrained(path)
 
 
 Train = tyro.extras.subcommand_type_from_defaults(

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from facesmith.detectors.parts.anchors import (
     MAX_LOG_SIDE,
+    PAPER_ANCHORS,
     AnchorConfig,
     anchor_boxes,
     decode_boxes,
@@ -18,12 +19,7 @@ from facesmith.errors import ConfigError
 
 CPU = torch.device("cpu")
 LIGHT = AnchorConfig()
-PAPER = AnchorConfig(
-    strides=(4, 8, 16, 32, 64),
-    sides=tuple(tuple(16.0 * 2**level * 2 ** (k / 3) for k in range(3)) for level in range(5)),
-    centre_variance=1.0,
-    side_variance=1.0,
-)
+PAPER = PAPER_ANCHORS
 
 
 def map_sizes(config: AnchorConfig, height: int, width: int) -> list[tuple[int, int]]:
@@ -39,6 +35,17 @@ class TestCounts:
     @pytest.mark.parametrize(("config", "count"), [(LIGHT, 16_800), (PAPER, 102_300)])
     def test_published_counts_at_640(self, config: AnchorConfig, count: int) -> None:
         assert make_anchors(config, map_sizes(config, 640, 640), CPU).shape == (count, 3)
+
+    def test_sides_are_those_of_table_2(self) -> None:
+        table = (
+            (16, 20.16, 25.40),
+            (32, 40.32, 50.80),
+            (64, 80.63, 101.59),
+            (128, 161.26, 203.19),
+            (256, 322.54, 406.37),
+        )
+        for sides, published in zip(PAPER.sides, table, strict=True):
+            assert sides == pytest.approx(published, abs=0.01)
 
     def test_three_quarters_of_the_papers_anchors_are_on_the_finest_level(self) -> None:
         anchors = make_anchors(PAPER, map_sizes(PAPER, 640, 640), CPU)

@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from facesmith.detectors.parts.context import SSHContext
+from facesmith.detectors.parts.deformable import DeformableUnit
 
 
 @pytest.mark.parametrize("channels", [8, 16, 30])
@@ -26,3 +27,15 @@ def test_receptive_fields_are_3_5_and_7() -> None:
     point[0, 0, 7, 7] = 1
     reached = (context(point)[0] > 0).any(dim=1).sum(dim=1)  # columns that each channel reaches
     assert reached.tolist() == [3] * 8 + [5] * 4 + [7] * 4
+
+
+def test_all_five_layers_are_made_of_the_unit_that_is_passed_in() -> None:
+    torch.manual_seed(0)
+    context = SSHContext(8, 16, unit=DeformableUnit).eval()
+    assert sum(isinstance(m, DeformableUnit) for m in context.modules()) == 5
+    plain = SSHContext(8, 16).eval()
+    for name, value in context.state_dict().items():
+        if name.endswith("convolution.weight"):
+            plain.get_submodule(name.removesuffix(".weight")).weight.data.copy_(value)  # type: ignore[union-attr,operator]
+    x = torch.randn(1, 8, 7, 5)
+    torch.testing.assert_close(context(x), plain(x), rtol=1e-4, atol=1e-5)  # offsets start at zero

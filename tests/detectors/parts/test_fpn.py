@@ -1,6 +1,8 @@
 import pytest
 import torch
+from torch import nn
 
+from facesmith.detectors.parts.deformable import DeformableUnit
 from facesmith.detectors.parts.fpn import FPN, upsample_like
 
 
@@ -36,3 +38,26 @@ class TestFPN:
         before, changed_coarse, changed_fine = neck([fine, coarse]), neck([fine, coarse + 1]), neck([fine + 1, coarse])
         assert not torch.equal(before[0], changed_coarse[0])
         assert torch.equal(before[1], changed_fine[1])
+
+    def test_extra_levels_halve_the_backbones_last_map(self) -> None:
+        neck = FPN((4, 8), 6, extra=2).eval()
+        maps = [torch.rand(1, 4, 9, 6), torch.rand(1, 8, 5, 3)]
+        levels = neck(maps)
+        assert [tuple(m.shape[2:]) for m in levels] == [(9, 6), (5, 3), (3, 2), (2, 1)]
+        p6 = neck.extra[0](maps[1])
+        assert torch.equal(levels[2], p6)
+        assert torch.equal(levels[3], neck.extra[1](p6))
+
+    def test_nothing_flows_down_from_extra_levels(self) -> None:
+        torch.manual_seed(0)
+        neck = FPN((4, 8), 6, extra=1).eval()
+        maps = [torch.rand(1, 4, 6, 6), torch.rand(1, 8, 3, 3)]
+        before = neck(maps)
+        nn.init.ones_(neck.extra[0].convolution.weight)  # type: ignore[arg-type,union-attr]
+        after = neck(maps)
+        assert [torch.equal(a, b) for a, b in zip(before, after, strict=True)] == [True, True, False]
+
+    def test_merges_are_made_of_the_unit_that_is_passed_in(self) -> None:
+        neck = FPN((4, 8, 16), 6, extra=1, unit=DeformableUnit)
+        assert [type(m) for m in neck.merges] == [DeformableUnit] * 2
+        assert sum(isinstance(m, DeformableUnit) for m in neck.modules()) == 2  # neither laterals nor extra levels

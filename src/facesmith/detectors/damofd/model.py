@@ -16,6 +16,7 @@ from facesmith.detectors.damofd.config import Backbone, DamoFDConfig, Stage
 from facesmith.detectors.parts.anchors import AnchorConfig, anchor_boxes, make_anchors
 from facesmith.detectors.parts.assigners import NEITHER, POSITIVE
 from facesmith.detectors.parts.atss import match_atss
+from facesmith.detectors.parts.backbone import Tap
 from facesmith.detectors.parts.losses import (
     distance_iou,
     paired_iou,
@@ -24,7 +25,7 @@ from facesmith.detectors.parts.losses import (
     smooth_l1,
     total_over_processes,
 )
-from facesmith.detectors.parts.mobilenet import MobileNet, Tap
+from facesmith.detectors.parts.mobilenet import MobileNet
 from facesmith.detectors.parts.mobilenet_config import MobileNetConfig
 from facesmith.detectors.parts.pafpn import PAFPN
 from facesmith.detectors.parts.topk import top_candidates

@@ -48,6 +48,19 @@ class AnchorConfig:
         return len(self.sides[0])
 
 
+PAPER_ANCHORS = AnchorConfig(
+    strides=(4, 8, 16, 32, 64),
+    sides=tuple(tuple(4.0 * stride * 2 ** (k / 3) for k in range(3)) for stride in (4, 8, 16, 32, 64)),
+    centre_variance=1.0,
+    side_variance=1.0,
+)
+"""RetinaFace's Table 2: sides 16, 20.16, 25.40 on P2 … 256, 322.54, 406.37 on P6; 102,300 anchors at 640 × 640.
+
+The paper does not say where their centres are: here in the middle of the cells. (The released code, which has three
+levels only, puts them at 8 + k · stride on each of them, in pixels from the outer corner; facts/retinaface.)
+"""
+
+
 def make_anchors(config: AnchorConfig, sizes: Sequence[tuple[int, int]], device: torch.device) -> Tensor:
     """(A, 3) float32 anchors as centre x, centre y, side in pixels; levels, rows, columns, then sides.
 

@@ -1,6 +1,7 @@
 """RetinaFace (Deng et al. 2019, arXiv 1905.00641): single-stage face detection with five landmarks.
 
 Backbone -> FPN -> SSH context a level -> heads shared by all levels (class, box, landmarks).
+The configuration says which backbone, which levels and whether the 3×3 layers of FPN and context are deformable.
 The two-class softmax of the paper is one logit here (the same function with half the weights).
 """
 
@@ -20,10 +21,15 @@ from facesmith.detectors.parts.anchors import (
     make_anchors,
 )
 from facesmith.detectors.parts.assigners import NEGATIVE, POSITIVE, match
+from facesmith.detectors.parts.backbone import Backbone
 from facesmith.detectors.parts.context import SSHContext
+from facesmith.detectors.parts.convolution import ConvUnit
+from facesmith.detectors.parts.deformable import DeformableConv2d, DeformableUnit
 from facesmith.detectors.parts.fpn import FPN
 from facesmith.detectors.parts.losses import hard_negatives, process_count, smooth_l1, total_over_processes
 from facesmith.detectors.parts.mobilenet import MobileNet
+from facesmith.detectors.parts.mobilenet_config import MobileNetConfig
+from facesmith.detectors.parts.resnet import ResNet
 from facesmith.detectors.parts.topk import top_candidates
 from facesmith.detectors.retinaface.config import RetinaFaceConfig
 from facesmith.detectors.types import Targets
@@ -45,25 +51,41 @@ class RetinaFace(DetectorNetwork):
     """Images to faces; see the module's docstring.
 
     Raises:
-        ConfigError: anchors and backbone differ in their strides.
+        ConfigError: anchors and pyramid differ in their strides.
     """
+
+    backbone: Backbone
+    mean: Tensor
+    scale: Tensor
 
     def __init__(self, config: RetinaFaceConfig) -> None:
         super().__init__()
         self.config = config
-        self.backbone = MobileNet(config.backbone)
-        strides = tuple(tap.stride for tap in self.backbone.taps)
+        parts = config.backbone
+        self.backbone = MobileNet(parts) if isinstance(parts, MobileNetConfig) else ResNet(parts)
+        taps, extra = self.backbone.taps, config.extra_levels
+        strides = (*(tap.stride for tap in taps), *(taps[-1].stride * 2 ** (i + 1) for i in range(extra)))
         if strides != config.anchors.strides:
-            raise ConfigError(f"anchors expect strides {config.anchors.strides}, the backbone taps {strides}")
-        self.neck = FPN([tap.channels for tap in self.backbone.taps], config.channels)
-        self.context = nn.ModuleList(SSHContext(config.channels, config.channels) for _ in strides)
+            raise ConfigError(f"anchors expect strides {config.anchors.strides}, the pyramid has {strides}")
+        unit = DeformableUnit if config.deformable else ConvUnit
+        self.neck = FPN([tap.channels for tap in taps], config.channels, extra=extra, unit=unit)
+        self.context = nn.ModuleList(SSHContext(config.channels, config.channels, unit=unit) for _ in strides)
         self.head = nn.Conv2d(config.channels, config.anchors.per_cell * 15, 1)
+        for name in ("mean", "scale"):
+            per_channel = torch.tensor(getattr(config, name), dtype=torch.float32).reshape(-1, 1, 1)
+            self.register_buffer(name, per_channel, persistent=False)
         self._initialise()
 
     def _initialise(self) -> None:
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):
+            if isinstance(module, nn.Conv2d | DeformableConv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        for module in self.modules():
+            if isinstance(module, DeformableConv2d):
+                module.reset_offsets()
+        for module in self.neck.extra.modules():  # paper, section 4.2: P6 by the Xavier method
+            if isinstance(module, nn.Conv2d):
+                nn.init.xavier_uniform_(module.weight)
         nn.init.normal_(self.head.weight, std=0.01)
         assert self.head.bias is not None
         nn.init.zeros_(self.head.bias)
@@ -72,7 +94,7 @@ class RetinaFace(DetectorNetwork):
 
     def forward(self, images: Tensor) -> RetinaFaceMaps:
         """(B, 3, H, W) RGB of 0…255, any dtype -> raw maps."""
-        x = (images.float() - self.config.mean) * self.config.scale
+        x = (images.float() - self.mean) * self.scale
         levels = self.neck(self.backbone(x.contiguous(memory_format=torch.channels_last)))
         per_cell = self.config.anchors.per_cell
         rows = []

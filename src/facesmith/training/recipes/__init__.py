@@ -7,6 +7,7 @@ from facesmith.training.recipes import (
     kpnet_hourglass,
     retinaface_mobilenet025,
     retinaface_mobilenet025_widerface,
+    retinaface_resnet,
 )
 
 RECIPES = (
@@ -14,6 +15,7 @@ RECIPES = (
     retinaface_mobilenet025_widerface.RECIPE,
     damofd_05g.RECIPE,
     *damofd_widerface.RECIPES,
+    *retinaface_resnet.RECIPES,
     kpnet_drnet.RECIPE,
     kpnet_hourglass.RECIPE,
 )
