@@ -25,6 +25,19 @@ class Landmark(IntEnum):
 LANDMARK_FLIP: tuple[int, ...] = (1, 0, 2, 4, 3)
 """Index order that restores image-left/image-right after a horizontal flip."""
 
+FIVE_OF: dict[int, tuple[int, ...]] = {5: (0, 1, 2, 3, 4), 19: (7, 10, 13, 15, 17)}
+"""Number of landmarks K -> where the five are among them.
+
+19 are AFLW's 21 in their order without the ears: brows (0-5), left eye from the outer corner (6-8), right eye from
+the inner corner (9-11), nose left, tip, right (12-14), mouth left, centre, right (15-17), chin (18).
+"""
+
+LANDMARK_FLIPS: dict[int, tuple[int, ...]] = {
+    5: LANDMARK_FLIP,
+    19: (5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 6, 14, 13, 12, 17, 16, 15, 18),
+}
+"""Number of landmarks -> their order after a horizontal flip."""
+
 
 @dataclass(frozen=True, eq=False)
 class Faces:

@@ -258,6 +258,17 @@ class TestFlip:
         assert again.boxes.tolist() == sample.boxes.tolist()
         assert again.landmarks == pytest.approx(sample.landmarks)
 
+    def test_19_landmarks_change_sides(self) -> None:
+        # AFLW's, on a face that is its own mirror image about x = 50.
+        left = [(20, 20), (28, 18), (36, 20), (24, 30), (30, 30), (36, 30), (44, 50), (38, 70)]
+        middle = [(50, 52), (50, 71), (50, 90)]
+        mirrored = [(100 - x, y) for x, y in left]
+        brows, eyes = left[:3] + mirrored[2::-1], left[3:6] + mirrored[5:2:-1]
+        nose, mouth = [left[6], middle[0], mirrored[6]], [left[7], middle[1], mirrored[7]]
+        points = np.float32([[*brows, *eyes, *nose, *mouth, middle[2]]])
+        sample = replace(dotted(4), image=np.zeros((100, 100, 3), np.uint8), landmarks=points)
+        np.testing.assert_array_equal(flip(sample).landmarks, points)
+
     def test_the_given_sample_stays(self) -> None:
         sample = dotted(4)
         before = sample.boxes.copy(), sample.landmarks.copy()

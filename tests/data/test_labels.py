@@ -5,6 +5,7 @@ import pytest
 
 from facesmith.data.labels import read_labels
 from facesmith.errors import LabelError
+from facesmith.faces import FIVE_OF
 
 POINTS = "12 15 0 18 15.5 1 15 18 0 12.5 22 0 17.5 22 0"
 NONE = " ".join(["-1 -1 -1"] * 5)
@@ -54,6 +55,18 @@ class TestRetinaFaceLayout:
         assert 1.1 < (y2 - y1) / (x2 - x1) < 1.5  # WIDER FACE's boxes are upright
         assert np.isfinite(label.landmarks).all()
 
+    def test_19_landmarks(self, labels: Path) -> None:
+        points = np.arange(38.0).reshape(19, 2)
+        points[list(FIVE_OF[19])] = [[12, 15], [18, 15], [15, 18], [12.5, 22], [17.5, 22]]
+        written = " ".join(f"{x} {y} 0" for x, y in points)
+        labels.write_text(f"# a.jpg\n1 2 3 4\n-1 -1 -1 -1 {written} 0.5\n# b.jpg\n5 6 7 8\n")
+        first, second = read_labels(labels)
+        assert np.isnan(first.landmarks[0]).all()
+        np.testing.assert_array_equal(first.landmarks[1], points)
+        assert second.landmarks.shape == (1, 19, 2)
+        labels.write_text(f"# a.jpg\n-1 -1 -1 -1 {POINTS.replace('15.5', '15')}\n")
+        np.testing.assert_allclose(first.boxes[1], read_labels(labels)[0].boxes[0], rtol=1e-6)
+
     def test_a_byte_order_mark_is_no_part_of_the_text(self, labels: Path) -> None:
         labels.write_text("# a.jpg\n1 2 3 4\n", encoding="utf-8-sig")
         assert read_labels(labels)[0].path == "a.jpg"
@@ -83,8 +96,12 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("text", "problem"),
         [
-            ("# a.jpg\n1 2 3\n", r":2: 3 numbers; expected x y w h, or these and five times x y flag"),
+            ("# a.jpg\n1 2 3\n", r":2: 3 numbers; expected x y w h, or these and 5 or 19 times x y flag"),
             (f"# a.jpg\n1 2 3 4\n\n1 2 3 4 {POINTS} 1 1\n", r":4: 21 numbers"),
+            (
+                f"# a.jpg\n1 2 3 4 {POINTS}\n1 2 3 4 {'1 2 0 ' * 19}\n",
+                r":3: 19 landmarks, where lines before have 5; a file has one number",
+            ),
             ("# a.jpg\n1 2 x 4\n", r":2: not a line of numbers: '1 2 x 4'"),
             ("# a.jpg\n1 2 nan 4\n", r":2: NaN or infinity in '1 2 nan 4'"),
             ("# a.jpg\n1 2 3 1e60\n", r":2: NaN or infinity"),

@@ -84,6 +84,22 @@ class TestErrors:
             find_sources(data)
 
 
+class TestLandmarksAFace:
+    FIVE, NINETEEN = "1 1 9 9" + " 3 3 0" * 5, "1 1 9 9" + " 3 3 0" * 19
+
+    def test_sources_without_any_take_the_others_number(self, data: Path) -> None:
+        (data / "street.txt").write_text(f"# street/c.png\n{self.NINETEEN}\n")
+        shapes = {s.config.name: s.load(0, None).landmarks.shape for s in find_sources(data)}
+        assert shapes == {"street": (1, 19, 2), "wide": (1, 19, 2), "background": (0, 19, 2)}
+
+    def test_two_numbers_are_an_error(self, data: Path) -> None:
+        (data / "street.txt").write_text(f"# street/c.png\n{self.NINETEEN}\n")
+        (data / "wide.txt").write_text(f"# wide/a.png\n{self.FIVE}\n")
+        with pytest.raises(LabelError, match="differ in landmarks a face: street has 19, wide has 5"):
+            find_sources(data)
+        assert len(find_sources(data, [SourceConfig("street"), SourceConfig("background")])) == 2
+
+
 class TestLoad:
     def source(self, data: Path) -> Source:
         return next(s for s in find_sources(data) if s.config.name == "wide")

@@ -9,10 +9,9 @@ import scipy.io
 
 from facesmith.errors import LabelError
 from facesmith.evaluation import landmark_truth, landmarks
-from facesmith.evaluation.landmark_truth import FIVE_OF_19
 from facesmith.evaluation.landmarks import Truth
 from facesmith.evaluation.result import Provenance
-from facesmith.faces import Faces
+from facesmith.faces import FIVE_OF, Faces
 
 Array = npt.NDArray[np.float64]
 PROVENANCE = Provenance("test")
@@ -203,10 +202,10 @@ def test_aflw_test_set_over_all_and_over_visible_points(tmp_path: Path, monkeypa
 def test_five_points_of_all_aflw(tmp_path: Path) -> None:
     content = write_aflw(tmp_path / "a.mat", 7)
     truth = landmarks.load_truth(tmp_path / "a.mat", landmarks.AFLW_FIVE)
-    np.testing.assert_allclose(truth.points, content["points"][:, list(FIVE_OF_19)])
+    np.testing.assert_allclose(truth.points, content["points"][:, list(FIVE_OF[19])])
     assert truth.images == ("0/image00000", "0/image00001", "0/image00002", "0/image00003")
     assert truth.image.tolist() == [0, 0, 1, 1, 2, 2, 3]
-    assert (truth.visible == (content["mask_new"][:, list(FIVE_OF_19)] == 1)).all()
+    assert (truth.visible == (content["mask_new"][:, list(FIVE_OF[19])] == 1)).all()
     with pytest.raises(LabelError, match="more than 20,000"):
         landmarks.load_truth(tmp_path / "a.mat", landmarks.AFLW)
     exact = {name: truth.points[truth.image == i] for i, name in enumerate(truth.images)}

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facesmith.data.sample import Sample
-from facesmith.faces import LANDMARK_FLIP
+from facesmith.faces import LANDMARK_FLIPS
 
 Random = np.random.Generator
 
@@ -168,7 +168,7 @@ def flip(sample: Sample) -> Sample:
     width = sample.image.shape[1]
     boxes = sample.boxes.copy()
     boxes[:, [0, 2]] = width - sample.boxes[:, [2, 0]]
-    landmarks = sample.landmarks[:, LANDMARK_FLIP, :].copy()
+    landmarks = sample.landmarks[:, LANDMARK_FLIPS[sample.landmarks.shape[1]], :].copy()
     landmarks[:, :, 0] = width - landmarks[:, :, 0]
     return replace(sample, image=sample.image[:, ::-1], boxes=boxes, landmarks=landmarks)
 

@@ -15,7 +15,7 @@ class Sample:
     Attributes:
         image: (H, W, 3) uint8 RGB.
         boxes: (n, 4) float32 x1, y1, x2, y2.
-        landmarks: (n, 5, 2) float32, NaN for a face without landmarks.
+        landmarks: (n, K, 2) float32, NaN for a face without landmarks; K is 5 or 19 (``facesmith.faces.FIVE_OF``).
         ignored: (n,) bool, faces that are neither learnt nor punished.
         complete: False where faces of the image may lack labels.
     """

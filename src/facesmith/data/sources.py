@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +56,8 @@ def find_sources(data: Path, configs: Sequence[SourceConfig] = ()) -> list[Sourc
         configs: sources to use; by default every one that is there, in shares of its number of images.
 
     Raises:
-        LabelError: nothing is there, a configured source is missing, or a label names a missing image.
+        LabelError: nothing is there, a configured source is missing, a label names a missing image, or label files
+            differ in their number of landmarks a face.
     """
     found = {source.config.name: source for source in (*_label_files(data), *_background(data))}
     if not found:
@@ -64,11 +65,34 @@ def find_sources(data: Path, configs: Sequence[SourceConfig] = ()) -> list[Sourc
             f"{data}: no labels found; expected NAME.txt label files, wider_face_split/ or train/label.txt"
         )
     if not configs:
-        return list(found.values())
+        return _same_landmarks(list(found.values()))
     missing = [config.name for config in configs if config.name not in found]
     if missing:
         raise LabelError(f"{data}: no source named {', '.join(missing)}; there are {', '.join(sorted(found))}")
-    return [Source(config, found[config.name].paths, found[config.name].labels) for config in configs]
+    return _same_landmarks([replace(found[config.name], config=config) for config in configs])
+
+
+def _same_landmarks(sources: list[Source]) -> list[Source]:
+    """``sources`` with as many landmarks a face everywhere: those without any take the number of the others."""
+    with_landmarks = {
+        source.config.name: source.labels[0].landmarks.shape[1]
+        for source in sources
+        if any(np.isfinite(label.landmarks).any() for label in source.labels)
+    }
+    if len(set(with_landmarks.values())) > 1:
+        listed = ", ".join(f"{name} has {points}" for name, points in with_landmarks.items())
+        raise LabelError(f"label files differ in landmarks a face: {listed}; train on those of one number")
+    points = next(iter(with_landmarks.values()), 5)
+    return [
+        source
+        if source.config.name in with_landmarks or points == 5
+        else replace(source, labels=_without(source.labels, points))
+        for source in sources
+    ]
+
+
+def _without(labels: Sequence[LabelledImage], points: int) -> list[LabelledImage]:
+    return [label._replace(landmarks=np.full((len(label.boxes), points, 2), np.nan, np.float32)) for label in labels]
 
 
 def _label_files(data: Path) -> list[Source]:

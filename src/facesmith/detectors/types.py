@@ -14,7 +14,7 @@ class Targets:
 
     Attributes:
         boxes: B tensors (n, 4) float32 x1, y1, x2, y2.
-        landmarks: B tensors (n, 5, 2) float32; NaN for a face without landmarks.
+        landmarks: B tensors (n, K, 2) float32, K 5 or 19; NaN for a face without landmarks.
         ignored: B tensors (n,) bool; faces that are neither to be learnt nor to be punished.
         complete: (B,) bool; False where faces may lack labels, so that confident detections off the labels
             must not be punished.

@@ -17,14 +17,13 @@ from facesmith.errors import LabelError
 from facesmith.evaluation.label_text import read_blocks
 from facesmith.evaluation.mat_file import read_mat
 from facesmith.evaluation.names import image_name
+from facesmith.faces import FIVE_OF
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
 AFLW_TRAINING_FACES = 20000
-FIVE_OF_19 = (7, 10, 13, 15, 17)
-"""Eye centres, nose tip and mouth corners among AFLW's 19 points, counted from 0."""
 
 
 class Raw(NamedTuple):
@@ -328,7 +327,7 @@ _ALL_AND_VISIBLE = (View("all", _box_size), View("visible", _box_size, visible_o
 AFLW = Protocol("aflw", 19, _read_aflw_test, _ALL_AND_VISIBLE, 4386, boxed=True, faces_are_images=True)
 """AFLW-Full's test set, 19 points, the square root of the box's area; all 19 and the visible ones only."""
 
-AFLW_FIVE = replace(AFLW, name="aflw5", reader=_read_aflw, images=24386, pick=lambda points: points[:, FIVE_OF_19])
+AFLW_FIVE = replace(AFLW, name="aflw5", reader=_read_aflw, images=24386, pick=lambda points: points[:, FIVE_OF[19]])
 """RetinaFace, section 4.5: all faces of AFLW, five points, the square root of the box's area."""
 
 AFLW2000_3D = Protocol("aflw2000-3d", 68, _read_aflw2000, (_BOX,), 2000)
