@@ -62,9 +62,9 @@ def nms(boxes: npt.ArrayLike, scores: npt.ArrayLike, threshold: float, *, min_ar
     return kept
 
 
-def nms_faces(faces: Faces, threshold: float, keep: int | None = None) -> Faces:
+def nms_faces(faces: Faces, threshold: float, keep: int | None = None, *, min_area: bool = False) -> Faces:
     """:func:`nms` on ``faces``: the kept ones, best first, at most ``keep``."""
-    return faces[nms(faces.boxes, faces.scores, threshold)[:keep]]
+    return faces[nms(faces.boxes, faces.scores, threshold, min_area=min_area)[:keep]]
 
 
 def vote(faces: Faces, threshold: float = 0.4, keep: int = 750) -> Faces:

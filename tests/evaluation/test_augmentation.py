@@ -18,7 +18,7 @@ class Recorder:
     def size_rule(self, size: SizeRule) -> SizeRule:
         return SizeRule.parse(256) if size == SizeRule.parse("auto") else size
 
-    def detect(self, image: Any, *, size: SizeRule, threshold: float, nms: float) -> Faces:
+    def detect(self, image: Any, *, size: SizeRule, threshold: float, nms: float, nms_min_area: bool = False) -> Faces:
         self.calls.append((image.copy(), size, threshold, nms))
         return self.answers.pop(0)
 

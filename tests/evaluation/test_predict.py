@@ -69,6 +69,9 @@ def test_thresholds_and_provenance(tiny_model: Path, tmp_path: Path) -> None:
     assert (origin.score_threshold, origin.nms) == (0.5, 0.3)
     assert origin.package
     assert origin.settings["device"] == "cpu"
+    assert "NMS over" not in origin.settings
+    over = Settings(nms=0.6, nms_min_area=True).provenance(detector)
+    assert over.settings["NMS over"] == "the smaller area"
 
 
 def test_settings_refuse_what_is_out_of_range() -> None:
@@ -76,6 +79,8 @@ def test_settings_refuse_what_is_out_of_range() -> None:
         Settings(threshold=2)
     with pytest.raises(ConfigError, match="nms"):
         Settings(nms=-0.1)
+    with pytest.raises(ConfigError, match="box voting takes the place of NMS"):
+        Settings(Augmentation.parse("flip", None), nms_min_area=True)
 
 
 def test_pictures_are_found_by_the_end_of_their_path(tmp_path: Path) -> None:

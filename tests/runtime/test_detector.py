@@ -170,6 +170,13 @@ def test_the_overview_adds_large_faces_only() -> None:
     assert 40 * 4 < OVERVIEW_FACE < 120 * 4
 
 
+def test_nms_over_the_smaller_area_drops_boxes_inside_others() -> None:
+    detector = Detector(FakeSession([[0, 0, 40, 40], [10, 10, 30, 30]], [0.9, 0.8]), checksum="")  # IoU .25
+    assert len(detector(picture(64, 64), size="original", nms=0.6)) == 2
+    (face,) = detector(picture(64, 64), size="original", nms=0.6, nms_min_area=True).boxes.tolist()
+    assert face == [0, 0, 40, 40]
+
+
 def test_small_pictures_and_other_rules_take_one_look() -> None:
     session = FakeSession([[0, 0, 40, 40]], [0.9])
     detector = Detector(session, checksum="")

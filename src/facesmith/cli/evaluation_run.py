@@ -70,6 +70,9 @@ class Common:
     nms: float = 0.4
     """IoU above which NMS drops a face, or from which box voting merges."""
 
+    nms_min_area: bool = False
+    """NMS by the intersection over the smaller box's area, as KPNet does, not by IoU."""
+
     box_style: StyleName | None = None
     """Judge the boxes that a model's landmarks imply in this style, not those that it predicts; see
     `facesmith box-style`."""
@@ -91,7 +94,8 @@ class Common:
     def settings(self) -> Settings:
         """How models look for faces."""
         style = None if self.box_style is None else STYLES[self.box_style]
-        return Settings(Augmentation.parse(self.augment, self.size), self.threshold, self.nms, box_style=style)
+        augmentation = Augmentation.parse(self.augment, self.size)
+        return Settings(augmentation, self.threshold, self.nms, self.nms_min_area, box_style=style)
 
 
 DEFAULTS = Common()
@@ -155,7 +159,8 @@ def _checked(common: Common, task: Task[Any]) -> Settings:
         raise ConfigError("--images DIR is needed to run a model; or judge files with --predictions PATH")
     if not uses_model and settings != Settings():
         raise ConfigError(
-            "--size, --augment, --threshold, --nms and --box-style are for models; predictions are judged as they are"
+            "--size, --augment, --threshold, --nms, --nms-min-area and --box-style are for models; "
+            "predictions are judged as they are"
         )
     if common.save_format is not None and common.save_predictions is None:
         raise ConfigError("--save-format needs --save-predictions DIR")

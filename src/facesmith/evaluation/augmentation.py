@@ -86,7 +86,15 @@ class Augmentation:
         parts += ["horizontal flip"] if self.flip else []
         return ", ".join([*parts, "box voting"]) if parts else "none"
 
-    def detect(self, detector: Detector, image: npt.NDArray[np.uint8], *, threshold: float, nms: float) -> Faces:
+    def detect(
+        self,
+        detector: Detector,
+        image: npt.NDArray[np.uint8],
+        *,
+        threshold: float,
+        nms: float,
+        nms_min_area: bool = False,
+    ) -> Faces:
         """The faces of one picture, best score first.
 
         Args:
@@ -94,9 +102,11 @@ class Augmentation:
             image: (H, W, 3) uint8 RGB.
             threshold: lowest score of a candidate.
             nms: IoU above which NMS drops a face; with several looks, the IoU from which box voting merges.
+            nms_min_area: NMS by the intersection over the smaller box's area; with one look only.
         """
         if self.looks == 1:
-            return detector.detect(image, size=self.sizes[0], threshold=threshold, nms=nms)
+            size = self.sizes[0]
+            return detector.detect(image, size=size, threshold=threshold, nms=nms, nms_min_area=nms_min_area)
         width = image.shape[1]
         found = [detector.detect(image, size=size, threshold=threshold, nms=_KEEP_ALL) for size in self.sizes]
         if self.flip:

@@ -29,17 +29,19 @@ class Settings:
         augmentation: sizes and flip.
         threshold: lowest score kept.
         nms: IoU threshold of non-maximum suppression, or of box voting where there are several looks.
+        nms_min_area: NMS by the intersection over the smaller box's area, not by IoU.
         turns: quarter turns, counter-clockwise, by which every picture is turned before it is seen; faces are
             those of the turned picture.
         box_style: replace the boxes by those that the landmarks imply in this style; ``None``: leave them.
 
     Raises:
-        ConfigError: a number is not between 0 and 1.
+        ConfigError: a number is not between 0 and 1, or ``nms_min_area`` where boxes are voted on.
     """
 
     augmentation: Augmentation = PLAIN
     threshold: float = EVALUATION_THRESHOLD
     nms: float = 0.4
+    nms_min_area: bool = False
     turns: int = 0
     box_style: BoxStyle | None = None
 
@@ -47,6 +49,8 @@ class Settings:
         for name in ("threshold", "nms"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} must lie between 0 and 1, not {getattr(self, name)}")
+        if self.nms_min_area and self.augmentation.looks > 1:
+            raise ConfigError(f"{self.augmentation}: there box voting takes the place of NMS; leave nms_min_area away")
 
     def provenance(self, detector: Detector) -> Provenance:
         """Where predictions of ``detector`` with these settings come from."""
@@ -60,6 +64,7 @@ class Settings:
             package=__version__,
             settings={
                 "device": detector.device,
+                **({"NMS over": "the smaller area"} if self.nms_min_area else {}),
                 **({"turned": f"{90 * self.turns:+d}°"} if self.turns else {}),
                 **({"box style": str(self.box_style)} if self.box_style is not None else {}),
             },
@@ -97,7 +102,9 @@ def predict(
     def work(item: tuple[str, Path]) -> Prediction:
         name, path = item
         image = np.ascontiguousarray(np.rot90(images.read(path), settings.turns))
-        faces = settings.augmentation.detect(detector, image, threshold=settings.threshold, nms=settings.nms)
+        faces = settings.augmentation.detect(
+            detector, image, threshold=settings.threshold, nms=settings.nms, nms_min_area=settings.nms_min_area
+        )
         if settings.box_style is not None:
             faces = settings.box_style.restyled(faces)
         return Prediction(name, faces, image.shape[1], image.shape[0])

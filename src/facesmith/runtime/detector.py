@@ -54,6 +54,7 @@ class Detector:
         size: SizeRule | str | int = "auto",
         threshold: float = EVERYDAY_THRESHOLD,
         nms: float = 0.4,
+        nms_min_area: bool = False,
     ) -> list[Faces]: ...
 
     @overload
@@ -64,6 +65,7 @@ class Detector:
         size: SizeRule | str | int = "auto",
         threshold: float = EVERYDAY_THRESHOLD,
         nms: float = 0.4,
+        nms_min_area: bool = False,
     ) -> Faces: ...
 
     def detect(
@@ -73,6 +75,7 @@ class Detector:
         size: SizeRule | str | int = "auto",
         threshold: float = EVERYDAY_THRESHOLD,
         nms: float = 0.4,
+        nms_min_area: bool = False,
     ) -> Faces | list[Faces]:
         """The faces of one picture, or of each picture of a list; best score first.
 
@@ -91,6 +94,7 @@ class Detector:
                 sees pictures at that where ``auto`` is asked for: :attr:`usual_size`.
             threshold: lowest score, 0 to 1.
             nms: of two faces with an IoU above this, only the better one stays; 1 keeps all.
+            nms_min_area: compare the intersection over the smaller box's area instead, as RSA and KPNet do.
 
         Raises:
             ImageError: a picture cannot be read; for a list the message says which.
@@ -101,12 +105,12 @@ class Detector:
             if not 0 <= value <= 1:
                 raise ConfigError(f"{name} must lie between 0 and 1, not {value}")
         if not isinstance(source, list | tuple):
-            return self._detect(images.read(source), rule, threshold, nms)
+            return self._detect(images.read(source), rule, threshold, nms, nms_min_area)
 
         def work(numbered: "tuple[int, images.Source]") -> Faces:
             index, one = numbered
             try:
-                return self._detect(images.read(one), rule, threshold, nms)
+                return self._detect(images.read(one), rule, threshold, nms, nms_min_area)
             except ImageError as error:
                 raise ImageError(f"picture {index} of the list: {error}") from error
 
@@ -137,7 +141,7 @@ class Detector:
             raise ModelError(f"{self.name} answers with NaN or infinity")
         return candidates
 
-    def _detect(self, image: ImageBatch, rule: SizeRule, threshold: float, nms: float) -> Faces:
+    def _detect(self, image: ImageBatch, rule: SizeRule, threshold: float, nms: float, nms_min_area: bool) -> Faces:
         height, width = image.shape[:2]
         first = rule.target(width, height)
         faces = self._look(image, first, threshold)
@@ -145,7 +149,7 @@ class Detector:
             large = self._look(image, second, threshold)
             sides = np.sqrt(large.widths * large.heights) * (max(first) / max(width, height))
             faces = Faces.concatenate([faces, large[sides >= OVERVIEW_FACE]])
-        return geometry.nms_faces(faces, nms)
+        return geometry.nms_faces(faces, nms, min_area=nms_min_area)
 
     def _look(self, image: ImageBatch, size: tuple[int, int], threshold: float) -> Faces:
         """Candidates of at least ``threshold`` when ``image`` is seen at ``size``, in pixels of ``image``."""
