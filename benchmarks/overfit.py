@@ -1,6 +1,6 @@
 """Can the big RetinaFace learn a few photographs by heart? If it cannot, something in it is wrong.
 
-    python benchmarks/overfit.py --labels DIR/widerface.txt --device cuda
+    python benchmarks/overfit.py --labels DIR/widerface.txt --device cuda --bf16
 
 Trains ResNet-50 with P2 to P6 and deformable layers on the first photographs of a label file, whose paths are relative
 to its folder, and judges the averaged weights on the same photographs at their original size by WIDER FACE's rule. Ends
@@ -33,6 +33,7 @@ from facesmith.evaluation.widerface import evaluate
 from facesmith.evaluation.widerface.truth import Truth
 from facesmith.training.ddp import Process
 from facesmith.training.loop import TrainConfig, train
+from facesmith.training.memory import keep_freed_memory
 from facesmith.training.optimisers import AdamW
 from facesmith.training.schedule import Cosine
 
@@ -72,12 +73,16 @@ class Overfit:
     device: str = "cpu"
     """cpu or cuda"""
 
+    bf16: bool = False
+    """Multiply in bfloat16."""
+
     out: Path = Path("runs/overfit")
     """Folder of checkpoint and log."""
 
     def run(self) -> bool:
         """Train until the goal is reached; whether it was."""
         torch.manual_seed(0)
+        keep_freed_memory()
         model = RetinaFace(R50)
         if self.pretrained:
             model.backbone.load_pretrained(self.pretrained)
@@ -89,7 +94,7 @@ class Overfit:
             optimiser=AdamW(rate=3e-4),
             schedule=Cosine(warmup=100, final=0.1),
             ema=0.99,
-            bf16=self.device != "cpu",
+            bf16=self.bf16,
             evaluate_every=self.judge_every,
         )
         process = Process.start(self.device)

@@ -18,7 +18,7 @@ from facesmith import images
 from facesmith.data.labels import read_labels
 from facesmith.evaluation import face_eval, malf
 from facesmith.evaluation.names import image_name
-from facesmith.evaluation.predict import find_pictures
+from facesmith.evaluation.predict import find_pictures, walk_pictures
 from facesmith.evaluation.result import Provenance
 from facesmith.export.quantise import quantise
 from facesmith.runtime import EVALUATION_THRESHOLD
@@ -26,7 +26,7 @@ from throughput_engines import Missing, Runner, operators, runners
 from throughput_graph import Graph, Work
 from throughput_limits import Clock, Limit, fastest, keep_to, memory, products, rate
 from throughput_models import Untrained, exported
-from throughput_stages import Picture, chunks, framed, pipeline, read_files, suppressed
+from throughput_stages import Picture, chunks, framed, pipeline, read_files, spread, suppressed
 
 BYTES = {"fp32": 4, "bf16": 2, "int8": 1}
 FloatArray = npt.NDArray[np.float64]
@@ -48,10 +48,13 @@ class Cpu:
     """Measure on the CPU, with onnxruntime and, where it is installed, OpenVINO."""
 
     images: Path
-    """Folder of photographs (JPEG); they are decoded, calibrate int8, and are what networks see."""
+    """Folder of photographs (JPEG); they are decoded, and are what networks see."""
 
     labels: Path | None = None
     """Label file for pictures of that folder: what reduced precisions cost in recall."""
+
+    calibration: Path | None = None
+    """Folder of photographs that calibrate int8, so that recall is measured on others; else those of --images."""
 
     model: str | None = None
     """A name that `facesmith models` lists, an .onnx or a .safetensors file."""
@@ -83,7 +86,8 @@ class Cpu:
         frames = np.stack([framed(images.read(file), self.size).pixels for file in islice(cycle(files), self.batch)])
         graph = Graph(model, frames)
         work, decoding = graph.work(), graph.decoding()
-        calibration = chunks((framed(images.read(file), self.size).pixels for file in files), self.batch)
+        seen = files if self.calibration is None else spread(walk_pictures(self.calibration), self.pictures)
+        calibration = chunks((framed(images.read(file), self.size).pixels for file in seen), self.batch)
         quantised = quantise(model, (np.stack(some) for some in calibration))
         found = list(runners(model, quantised, decoding, self.threads))
         ready = [one for one in found if isinstance(one, Runner)]
@@ -96,8 +100,8 @@ class Cpu:
         _print_limits(limits, measured)
         best = min((one for one in ready if one.precision == "fp32"), key=lambda one: np.median(_total(measured, one)))
         _print_stages(stages, best, work, self.batch, measured)
-        seen = (best.run(frames).scores >= EVALUATION_THRESHOLD).sum() / self.batch
-        print(f"NMS sees {seen:.0f} candidates an image (random weights give few)")
+        shown = (best.run(frames).scores >= EVALUATION_THRESHOLD).sum() / self.batch
+        print(f"NMS sees {shown:.0f} candidates an image (random weights give few)")
         _print_runners(found, best, work, measured)
         for precision, data in (("fp32", model), ("int8", quantised)):
             shares = ", ".join(f"{kind} {share:.0%}" for kind, share in operators(data, frames, self.threads)[:7])

@@ -36,7 +36,13 @@ def read_files(folder: Path, count: int) -> list[bytes]:
     paths = [path for path in walk_pictures(folder) if path.suffix.lower() in (".jpg", ".jpeg")]
     if not paths:
         raise SystemExit(f"{folder}: no .jpg in it")
-    return [path.read_bytes() for path in paths[:: max(1, len(paths) // count)][:count]]
+    return [path.read_bytes() for path in spread(paths, count)]
+
+
+def spread(paths: Iterable[Path], count: int) -> list[Path]:
+    """``count`` of ``paths``, spread evenly over them."""
+    every = list(paths)
+    return every[:: max(1, len(every) // count)][:count]
 
 
 def framed(image: Picture, side: int) -> Framed:
