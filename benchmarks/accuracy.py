@@ -22,12 +22,13 @@ import tyro
 
 from facesmith import __version__, files
 from facesmith.errors import FacesmithError
-from facesmith.evaluation import landmarks, widerface
+from facesmith.evaluation import widerface
 from facesmith.evaluation.augmentation import Augmentation
+from facesmith.evaluation.development import Development
 from facesmith.evaluation.predict import Settings, find_pictures, predict
 from facesmith.evaluation.predictions import Predictions
 from facesmith.evaluation.result import Result
-from facesmith.evaluation.tasks import Task, fddb_task, landmark_task, widerface_task
+from facesmith.evaluation.tasks import Task
 from facesmith.evaluation.widerface.breakdown import SizeRow
 from facesmith.runtime import EVERYDAY_THRESHOLD, Detector, SizeRule, load
 
@@ -79,12 +80,12 @@ class Accuracy:
         general = detector.size_rule("auto") == SizeRule.parse("auto")
         sizes = {"VGA": "vga", "original": "original"} if general else {"usual size": "auto"}
         plain = at("original" if general else "auto")
-        ellipses = self.data / "ground-truth/FDDB-folds"
+        dev = Development(self.data, images)
         return [
-            *((f"widerface, {name}", wider(self.data), at(size)) for name, size in sizes.items()),
-            ("fddb", fddb_task(ellipses, images), plain),
-            *((f"fddb, turned {90 * n:+d}°", fddb_task(ellipses, images, turns=n), plain) for n in (1, -1)),
-            ("frames", frames(self.data), plain),
+            *((f"widerface, {name}", dev.wider(), at(size)) for name, size in sizes.items()),
+            ("fddb", dev.fddb(), plain),
+            *((f"fddb, turned {90 * n:+d}°", dev.fddb(turns=n), plain) for n in (1, -1)),
+            ("frames", dev.frames(), plain),
         ]
 
 
@@ -119,16 +120,6 @@ def unpacked(data: Path, images: Path | None) -> Iterator[Path]:
             with tarfile.open(path) as archive:
                 archive.extractall(folder, filter="data")
         yield Path(folder)
-
-
-def wider(data: Path) -> Task[widerface.Truth]:
-    """WIDER FACE's validation set."""
-    return widerface_task(data / "ground-truth")
-
-
-def frames(data: Path) -> Task[landmarks.Truth]:
-    """The video frames."""
-    return landmark_task(data / "landmarks68.txt", landmarks.FRAMES)
 
 
 def at(size: str) -> Settings:

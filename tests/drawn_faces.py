@@ -9,6 +9,7 @@ import numpy.typing as npt
 from facesmith import images
 from facesmith.data.augment import AugmentConfig
 from facesmith.data.batches import BatchConfig
+from facesmith.data.labels import read_labels
 from facesmith.detectors.parts.anchors import AnchorConfig
 from facesmith.detectors.parts.mobilenet_config import MobileNetConfig
 from facesmith.detectors.retinaface.config import RetinaFaceConfig
@@ -57,6 +58,18 @@ def write_faces(folder: Path, count: int, *, size: tuple[int, int] = (160, 120),
     images.write(folder / "background/0.png", _background(rng, width, height))
     (folder / "faces.txt").write_text("\n".join(lines) + "\n")
     return folder
+
+
+def write_folds(data: Path) -> None:
+    """The faces of :func:`write_faces` in ``data``, which are circles, as FDDB's ellipses in ``ground-truth``."""
+    lines = []
+    for label in read_labels(data / "faces.txt"):
+        lines += [str(Path(label.path).with_suffix("")), str(len(label.boxes))]
+        for x1, y1, x2, y2 in label.boxes.tolist():
+            lines.append(f"{(x2 - x1) / 2} {(y2 - y1) / 2} 0 {(x1 + x2) / 2} {(y1 + y2) / 2} 1")
+    folds = data / "ground-truth/FDDB-folds"
+    folds.mkdir(parents=True)
+    (folds / "FDDB-fold-01-ellipseList.txt").write_text("\n".join(lines) + "\n")
 
 
 def _background(rng: np.random.Generator, width: int, height: int) -> npt.NDArray[np.uint8]:

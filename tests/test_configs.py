@@ -30,6 +30,21 @@ class Outer:
     rows: tuple[Inner, ...] = ()
 
 
+@dataclass(frozen=True)
+class Twin:
+    """As :class:`Inner`, but for its name."""
+
+    numbers: tuple[float, ...] = ()
+    pair: tuple[int, str] = (1, "a")
+
+
+@dataclass(frozen=True)
+class Either:
+    one: Inner | Twin = field(default_factory=Inner)
+    many: tuple[Inner | Twin, ...] = ()
+    none: Inner | None = None
+
+
 def through_json(config: object) -> object:
     return configs.from_json(type(config), json.loads(json.dumps(configs.to_json(config))))
 
@@ -46,6 +61,7 @@ class TestRoundTrip:
             DamoFDConfig(backbone=MobileNetConfig()),
             Outer(3, rows=(Inner((1.0, 2.5), (4, "b")), Inner())),
             Outer(3, limit=0.5),
+            Either(one=Twin((1.0,)), many=(Inner(), Twin()), none=Inner()),
         ],
     )
     def test_nothing_is_lost(self, config: object) -> None:
@@ -60,6 +76,24 @@ class TestRoundTrip:
         value = configs.from_json(Inner, {"numbers": [1, 2]}).numbers
         assert value == (1.0, 2.0)
         assert all(type(v) is float for v in value)
+
+
+class TestKinds:
+    def test_they_are_written_where_there_are_several(self) -> None:
+        inner = {"numbers": (), "pair": (1, "a")}
+        values = configs.to_json(Either(one=Twin(), many=(Inner(),), none=Inner()))
+        assert values == {"one": {"kind": "Twin"} | inner, "many": ({"kind": "Inner"} | inner,), "none": inner}
+
+    def test_without_one_the_first_that_fits_is_taken(self) -> None:
+        assert configs.from_json(Either, {"one": {"numbers": [2]}}) == Either(one=Inner((2.0,)))
+
+    def test_an_unknown_one_is_named(self) -> None:
+        with pytest.raises(ConfigError, match="one: unknown kind 'Triplet'; there are Inner, Twin"):
+            configs.from_json(Either, {"one": {"kind": "Triplet"}})
+
+    def test_its_fields_are_checked(self) -> None:
+        with pytest.raises(ConfigError, match="one: unknown field size; there are numbers, pair"):
+            configs.from_json(Either, {"one": {"kind": "Twin", "size": 3}})
 
 
 class TestErrors:

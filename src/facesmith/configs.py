@@ -10,17 +10,38 @@ from facesmith.errors import ConfigError
 
 T = TypeVar("T")
 
+_UNIONS = (types.UnionType, typing.Union)
+
+
+KIND = "kind"
+"""Names the class of a value whose field may hold several dataclasses."""
+
 
 def to_json(config: Any) -> dict[str, Any]:
-    """A dataclass instance as values that ``json`` can write."""
-    values: dict[str, Any] = dataclasses.asdict(config)
-    return values
+    """A dataclass instance as values that ``json`` can write.
+
+    Where a field may hold one of several dataclasses its values begin with ``"kind"``, the name of its class.
+    """
+    hints = typing.get_type_hints(type(config))
+    return {field.name: _plain(hints[field.name], getattr(config, field.name)) for field in dataclasses.fields(config)}
+
+
+def _plain(hint: Any, value: Any) -> Any:
+    options = _options(hint)
+    if dataclasses.is_dataclass(value):
+        several = len(_dataclasses(options)) > 1
+        return ({KIND: type(value).__name__} if several else {}) | to_json(value)
+    if isinstance(value, tuple):
+        inner = next(typing.get_args(option) for option in options if typing.get_origin(option) is tuple)
+        return tuple(_plain(kind, v) for kind, v in zip(_elements(inner, len(value)), value, strict=True))
+    return value
 
 
 def from_json(kind: type[T], values: Mapping[str, Any], *, where: str = "") -> T:
     """The dataclass ``kind`` from the values :func:`to_json` gave; missing fields take their defaults.
 
-    Lists become tuples where the field is one. A field of several kinds takes the first that fits.
+    Lists become tuples where the field is one. A field of several dataclasses takes the one that ``"kind"`` names;
+    without that (files before facesmith wrote it), and where the kinds are no dataclasses, the first that fits.
 
     Raises:
         ConfigError: an unknown field, one that is missing without a default, or a value of the wrong type;
@@ -49,12 +70,13 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return from_json(hint, value, where=where)
-    if origin in (types.UnionType, typing.Union):
-        return _first_that_fits(inner, value, where)
+    if origin in _UNIONS:
+        several = isinstance(value, Mapping) and KIND in value and len(_dataclasses(inner)) > 1
+        return _named(inner, value, where) if several else _first_that_fits(inner, value, where)
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise ConfigError(f"{where}: expected a list, not {value!r}")
-        kinds = [inner[0]] * len(value) if inner[-1] is Ellipsis else list(inner)
+        kinds = _elements(inner, len(value))
         if len(kinds) != len(value):
             raise ConfigError(f"{where}: expected {len(kinds)} values, not {len(value)}")
         return tuple(_value(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(kinds, value, strict=True)))
@@ -63,6 +85,27 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     if isinstance(hint, type) and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
         return value
     raise ConfigError(f"{where}: expected {getattr(hint, '__name__', hint)}, not {value!r}")
+
+
+def _options(hint: Any) -> tuple[Any, ...]:
+    """The kinds of a union, or the one kind."""
+    return typing.get_args(hint) if typing.get_origin(hint) in _UNIONS else (hint,)
+
+
+def _dataclasses(kinds: tuple[Any, ...]) -> dict[str, type[Any]]:
+    return {kind.__name__: kind for kind in kinds if dataclasses.is_dataclass(kind) and isinstance(kind, type)}
+
+
+def _elements(inner: tuple[Any, ...], count: int) -> list[Any]:
+    """The kinds of a tuple's elements, of the arguments of its annotation."""
+    return [inner[0]] * count if inner[-1] is Ellipsis else list(inner)
+
+
+def _named(kinds: tuple[Any, ...], value: Mapping[str, Any], where: str) -> Any:
+    known = _dataclasses(kinds)
+    if value[KIND] not in known:
+        raise ConfigError(f"{where}: unknown {KIND} {value[KIND]!r}; there are {', '.join(known)}")
+    return from_json(known[value[KIND]], {k: v for k, v in value.items() if k != KIND}, where=where)
 
 
 def _first_that_fits(kinds: tuple[Any, ...], value: Any, where: str) -> Any:

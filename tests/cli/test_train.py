@@ -1,5 +1,4 @@
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -137,27 +136,6 @@ class TestErrors:
         with pytest.raises(SystemExit):
             train(data, tmp_path, "--train.save-every", 0)
         assert "training needs save_every of at least 1, not 0" in " ".join(capsys.readouterr().err.split())
-
-
-class TestSources:
-    def command(self, data: Path) -> Run:
-        return Run(retinaface_mobilenet025.RECIPE, data, retinaface_mobilenet025.RECIPE.train)
-
-    def test_other_folders_use_every_source_by_its_size(self, data: Path) -> None:
-        assert [(s.config.name, s.config.share) for s in self.command(data)._sources()] == [
-            ("faces", 3),
-            ("background", 1),
-        ]
-
-    def test_the_recipes_shares_where_its_sources_are(self, data: Path, tmp_path: Path) -> None:
-        os.symlink(data / "faces", tmp_path / "faces")
-        os.symlink(data / "background", tmp_path / "background")
-        for name in ("widerface", "street", "landmarks", "more"):
-            (tmp_path / f"{name}.txt").write_text((data / "faces.txt").read_text())
-        found = {s.config.name: s.config for s in self.command(tmp_path)._sources()}
-        assert set(found) == {"widerface", "street", "landmarks", "background"}
-        assert found["street"].share == 0.13
-        assert not found["street"].complete
 
 
 class TestThreads:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from facesmith import images
-from facesmith.data.sources import Source, SourceConfig, find_sources
+from facesmith.data.sources import Source, SourceConfig, find_sources, sources_or_all
 from facesmith.errors import ImageError, LabelError
 
 
@@ -82,6 +82,18 @@ class TestErrors:
         (data / "street.txt").write_text("# street/c.png\n1 1 9\n")
         with pytest.raises(LabelError, match=r"street\.txt:2: 3 numbers"):
             find_sources(data)
+
+
+class TestSharesOrAll:
+    SHARES = (SourceConfig("wide", 0.7), SourceConfig("street", 0.3, complete=False))
+
+    def test_other_folders_use_every_source_by_its_size(self, data: Path) -> None:
+        for shares in ((), (*self.SHARES, SourceConfig("film"))):
+            found = [(s.config.name, s.config.share) for s in sources_or_all(data, shares)]
+            assert found == [("street", 1), ("wide", 2), ("background", 2)]
+
+    def test_the_shares_where_their_sources_are(self, data: Path) -> None:
+        assert tuple(source.config for source in sources_or_all(data, self.SHARES)) == self.SHARES
 
 
 class TestLandmarksAFace:

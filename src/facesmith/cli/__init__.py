@@ -24,6 +24,7 @@ VERBS = {
     "train": Verb("facesmith.cli.train:Train", "train a detector on labelled photographs"),
     "export": Verb("facesmith.cli.export:Export", "export trained weights to ONNX"),
     "evaluate": Verb("facesmith.cli.evaluate:Evaluate", "judge a detector by a benchmark's protocol"),
+    "ablate": Verb("facesmith.cli.ablate:Ablate", "repeat a paper's ablation: train its variants, print its table"),
     "search": Verb("facesmith.cli.search:Search", "find the network that fits a budget"),
     "box-style": Verb("facesmith.cli.box_style:BoxStyle", "fit what a set of labels calls a face's box"),
     "submit": Verb("facesmith.cli.submit:Submit", "write predictions for a benchmark's server"),

@@ -11,7 +11,7 @@ from facesmith.runtime.cpus import available_cpus, chosen_threads
 try:
     import torch
 
-    from facesmith.data.sources import Source, find_sources
+    from facesmith.data.sources import sources_or_all
     from facesmith.detectors.base import DetectorNetwork
     from facesmith.detectors.parts.backbone import Backbone
     from facesmith.detectors.weights import build, load_weights, read_description, save_weights
@@ -79,17 +79,11 @@ class Run:
             load_weights(self.init, model)
         final = out / f"{name}.safetensors"
         judge = validator(*self.val, out=final, name=name, threads=threads) if self.val else None
-        averaged = train(model, self._sources(), self.train, out, process=process, cache=self.cache, evaluate=judge)
+        sources = sources_or_all(self.data, self.recipe.sources)
+        averaged = train(model, sources, self.train, out, process=process, cache=self.cache, evaluate=judge)
         if process.rank == 0:
             save_weights(final, averaged, name=name, steps=self.train.steps)
             print(f"{final}: {self.train.steps} steps")
-
-    def _sources(self) -> list[Source]:
-        """The recipe's sources in its shares where all of them are there, else every source by its size."""
-        found = find_sources(self.data)
-        if {source.config.name for source in found} >= {config.name for config in self.recipe.sources}:
-            return find_sources(self.data, self.recipe.sources)
-        return found
 
 
 def _pretrain(model: DetectorNetwork, path: Path) -> None:

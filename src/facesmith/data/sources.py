@@ -72,6 +72,18 @@ def find_sources(data: Path, configs: Sequence[SourceConfig] = ()) -> list[Sourc
     return _same_landmarks([replace(found[config.name], config=config) for config in configs])
 
 
+def sources_or_all(data: Path, configs: Sequence[SourceConfig]) -> list[Source]:
+    """The sources of ``configs`` where all of them are there, else every source by its size.
+
+    Raises:
+        LabelError: as :func:`find_sources`.
+    """
+    found = find_sources(data)
+    if configs and {source.config.name for source in found} >= {config.name for config in configs}:
+        return find_sources(data, configs)
+    return found
+
+
 def _same_landmarks(sources: list[Source]) -> list[Source]:
     """``sources`` with as many landmarks a face everywhere: those without any take the number of the others."""
     with_landmarks = {

@@ -12,7 +12,8 @@ from facesmith import configs, files
 from facesmith.detectors.base import DetectorNetwork
 from facesmith.detectors.damofd.config import DamoFDConfig
 from facesmith.detectors.damofd.model import DamoFD
-from facesmith.detectors.kpnet.config import KPNetConfig
+from facesmith.detectors.kpnet.associative import Associative
+from facesmith.detectors.kpnet.config import AssociativeConfig, KPNetConfig
 from facesmith.detectors.kpnet.model import KPNet
 from facesmith.detectors.retinaface.config import RetinaFaceConfig
 from facesmith.detectors.retinaface.model import RetinaFace
@@ -22,6 +23,7 @@ DETECTORS: dict[str, tuple[type[Any], type[DetectorNetwork]]] = {
     "retinaface": (RetinaFaceConfig, RetinaFace),
     "damofd": (DamoFDConfig, DamoFD),
     "kpnet": (KPNetConfig, KPNet),
+    "kpnet-associative": (AssociativeConfig, Associative),
 }
 """Kind -> its configuration and its network."""
 

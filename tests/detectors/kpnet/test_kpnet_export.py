@@ -30,8 +30,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     for seed in range(3):  # statistics that fit the weights, as after a training
         model(torch.from_numpy(smooth_noise(np.random.default_rng(seed), (2, 64, 96))).permute(0, 3, 1, 2))
     with torch.no_grad():
-        model.scales.weight.mul_(1500)
-        model.scales.bias.fill_(-4.0)  # type: ignore[union-attr]
+        model.proposals.scales.weight.mul_(1500)
+        model.proposals.scales.bias.fill_(-4.0)  # type: ignore[union-attr]
         model.landmarks.heat.weight.mul_(20)  # type: ignore[operator, union-attr]
     path = tmp_path_factory.mktemp("kpnet") / "small.onnx"
     return Exported(path, model.eval(), export_onnx(model, path, name="small"))

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from facesmith.box_styles import SQUARE, WIDER
-from facesmith.detectors.kpnet import model as kpnet
+from facesmith.detectors.kpnet import losses
 from facesmith.detectors.kpnet.config import (
     BINS,
     FIVE_OF,
@@ -62,8 +62,8 @@ def random_maps(batch: int, points: int = 5, size: tuple[int, int] = (32, 32)) -
 
 def reference(maps: KPNetMaps, wanted: Targets, config: KPNetConfig) -> tuple[float, float]:
     """Eq. 4 and 7 without weights, a face and a cell at a time (σ small enough to spread nothing)."""
-    batch, _, height, width = maps.scales.shape
-    truth = torch.zeros_like(maps.scales)
+    batch, _, height, width = maps.proposals.shape
+    truth = torch.zeros_like(maps.proposals)
     counted = torch.ones(batch, height, width, dtype=torch.bool)
     keypoint = []
     for image in range(batch):
@@ -88,7 +88,7 @@ def reference(maps: KPNetMaps, wanted: Targets, config: KPNetConfig) -> tuple[fl
                 reachable = (points / 2).clamp(torch.tensor(low) + 0.5, torch.tensor(high) - 0.5)
                 error = ((psi - reachable) / longer).square().sum() / (2 * len(points))
                 keypoint.append(float(error))
-    cross_entropy = F.binary_cross_entropy_with_logits(maps.scales, truth, reduction="none")
+    cross_entropy = F.binary_cross_entropy_with_logits(maps.proposals, truth, reduction="none")
     elements = counted[:, None] | (truth > 0)
     return float(cross_entropy[elements].mean()), sum(keypoint) / max(len(keypoint), 1)
 
@@ -97,7 +97,7 @@ class TestLoss:
     @pytest.mark.parametrize("points", [5, 19])
     @pytest.mark.parametrize("ignored", [(), ((0, 1), (2, 1)), ((2, 0),)])
     def test_equations_4_and_7(self, points: int, ignored: tuple[tuple[int, int], ...]) -> None:
-        config = replace(SMALL, points=points, scales=ScaleConfig(sigma=0.01), loss=KPNetLossConfig(keypoint=3.0))
+        config = replace(SMALL, points=points, proposals=ScaleConfig(sigma=0.01), loss=KPNetLossConfig(keypoint=3.0))
         maps, wanted = random_maps(3, points), ignoring(targets(FACES, points), *ignored)
         scale, keypoint = reference(maps, wanted, config)
         assert keypoint > 0.005
@@ -107,7 +107,7 @@ class TestLoss:
         assert float(terms["keypoint"]) == pytest.approx(3 * keypoint, rel=1e-4)
 
     def test_a_target_on_an_ignored_face_still_counts(self) -> None:
-        config = replace(SMALL, scales=ScaleConfig(sigma=0.01))
+        config = replace(SMALL, proposals=ScaleConfig(sigma=0.01))
         wanted = ignoring(targets([[[10, 10, 50, 50], [20, 20, 40, 40]]]), (0, 0))
         maps = random_maps(1)
         scale, _ = reference(maps, wanted, config)
@@ -134,7 +134,7 @@ class TestLoss:
         gradients = {name: p.grad for name, p in model.named_parameters()}
         assert all(g is not None and g.isfinite().all() for g in gradients.values())
         assert not gradients["landmarks.heat.weight"].any()  # type: ignore[union-attr]
-        assert gradients["scales.weight"].any()  # type: ignore[union-attr]
+        assert gradients["proposals.scales.weight"].any()  # type: ignore[union-attr]
 
     def test_some_without_landmarks_change_nothing_for_the_others(self) -> None:
         model, maps, wanted = KPNet(SMALL), random_maps(1), targets([[[8, 8, 30, 30], [34, 34, 60, 60]]])
@@ -164,13 +164,13 @@ class TestLoss:
 
     def test_confident_cells_count_only_where_labels_are_complete(self) -> None:
         model, maps = KPNet(SMALL), random_maps(2)
-        maps.scales[:, 30, 28, 28] = 9.0
-        maps.scales[:, 30, 10, 11] = 9.0  # on the labelled face, but not its centre
+        maps.proposals[:, 30, 28, 28] = 9.0
+        maps.proposals[:, 30, 10, 11] = 9.0  # on the labelled face, but not its centre
         face = [[10.0, 12, 40, 50]]
         complete = model.loss(maps, targets([face, face]))["scale"]
         lacking = model.loss(maps, targets([face, face], complete=False))["scale"]
         # 18 elements of about 120,000 cost about 9 each.
-        share = 2 * F.softplus(maps.scales[:, :, 28, 28]).sum() / 2 / (2 * BINS * 32 * 32) * 10_000
+        share = 2 * F.softplus(maps.proposals[:, :, 28, 28]).sum() / 2 / (2 * BINS * 32 * 32) * 10_000
         assert float(complete - lacking) == pytest.approx(float(share), rel=0.05)
 
     def test_labels_of_another_kind_are_refused(self) -> None:
@@ -186,14 +186,14 @@ class TestLoss:
             for a, b in ((0, 1), (1, 3))
         ]
         counts: list[Tensor] = []
-        monkeypatch.setattr(kpnet, "total_over_processes", lambda count: counts.append(count) or count)
+        monkeypatch.setattr(losses, "total_over_processes", lambda count: counts.append(count) or count)
         for part in parts:
             model.loss(*part)
-        monkeypatch.setattr(kpnet, "total_over_processes", lambda _: counts[0] + counts[1])
-        monkeypatch.setattr(kpnet, "process_count", lambda: 2)
-        losses = [model.loss(*part) for part in parts]
+        monkeypatch.setattr(losses, "total_over_processes", lambda _: counts[0] + counts[1])
+        monkeypatch.setattr(losses, "process_count", lambda: 2)
+        each = [model.loss(*part) for part in parts]
         for name, value in whole.items():
-            assert float(losses[0][name] + losses[1][name]) / 2 == pytest.approx(float(value), rel=1e-5)
+            assert float(each[0][name] + each[1][name]) / 2 == pytest.approx(float(value), rel=1e-5)
 
 
 def images(count: int, side: int = 64) -> Tensor:
@@ -238,8 +238,8 @@ class TestDecode:
     def test_equation_8(self) -> None:
         """P is P_s and the maxima of the softmax of eyes and nose; mouth corners do not count."""
         maps = random_maps(1)
-        maps.scales.fill_(-9.0)
-        maps.scales[0, 35, 20, 12] = 1.0
+        maps.proposals.fill_(-9.0)
+        maps.proposals[0, 35, 20, 12] = 1.0
         side = float(bin_sides(torch.tensor(35), ScaleConfig())) / 2
         x1, x2 = (round(12.5 + s * side / 2) for s in (-1, 1))
         y1, y2 = (round(20.5 + s * side / 2) for s in (-1, 1))
@@ -249,11 +249,18 @@ class TestDecode:
             p = torch.tensor(1.0).sigmoid() + phi[:scored].amax(dim=1).sum()
             torch.testing.assert_close(KPNet(config).decode(maps)[1][0, 0], p / (1 + p))
 
+    def test_another_even_changes_scores_but_not_their_order(self) -> None:
+        maps = random_maps(2)
+        one, other = (KPNet(replace(SMALL, even=even)).decode(maps) for even in (1.0, 0.2))
+        p = one[1] / (1 - one[1])
+        torch.testing.assert_close(other[1], p / (p + 0.2))
+        torch.testing.assert_close(other[0], one[0])
+
     def test_only_proposals_above_the_threshold_are_raised(self) -> None:
         maps = random_maps(1)
-        maps.scales.fill_(-20.0)
+        maps.proposals.fill_(-20.0)
         strong, weak = torch.tensor(0.3), torch.tensor(0.2)
-        maps.scales[0, 10, 5, 5], maps.scales[0, 40, 20, 20] = strong.logit(), weak.logit()
+        maps.proposals[0, 10, 5, 5], maps.proposals[0, 40, 20, 20] = strong.logit(), weak.logit()
         raised = KPNet(replace(SMALL, proposal_score=0.1)).decode(maps)[1][0]
         assert (raised[:2] > 0.3).all()
         scores = KPNet(replace(SMALL, proposal_score=0.25)).decode(maps)[1][0]
@@ -263,22 +270,25 @@ class TestDecode:
     def test_a_face_is_proposed_once(self) -> None:
         """Neighbours in place and size of the best element are no proposals of their own."""
         maps = random_maps(1)
-        maps.scales.fill_(-12.0)
-        maps.scales[0, 28:33, 10:13, 14:17] = 0.0
-        maps.scales[0, 30, 11, 15] = 1.0
+        maps.proposals.fill_(-12.0)
+        maps.proposals[0, 28:33, 10:13, 14:17] = 0.0
+        maps.proposals[0, 30, 11, 15] = 1.0
         proposals = KPNet(SMALL).propose(maps)
-        assert proposals.cells[0, 0].tolist() == [15, 11]
-        assert proposals.bins[0, 0] == 30
+        side = float(bin_sides(torch.tensor(30), ScaleConfig()))
+        square = torch.tensor([31 - side / 2, 23 - side / 2, 31 + side / 2, 23 + side / 2])
+        torch.testing.assert_close(proposals.squares[0, 0], square)
+        window = [round(v / 2) for v in square.tolist()]
+        assert proposals.windows[0, 0].tolist() == [max(window[0], 0), max(window[1], 0), *window[2:]]
         assert (proposals.scores[0, 1:] < 0.01).all()
 
     def test_given_proposals_are_located(self) -> None:
         """As the ablation with ground-truth boxes does."""
         maps, boxes, landmarks = planted([[20.0, 16, 62, 60], [70, 30, 124, 90]], (50, 64))
-        maps.scales.fill_(-12.0)
-        cells = ((boxes[:, :2] + boxes[:, 2:]) / 4).long()
-        bins = face_bins((boxes[:, 2:] - boxes[:, :2]).amax(dim=1), ScaleConfig())
-        given = kpnet.Proposals(cells[None], bins[None], torch.tensor([[0.9, 1.0]]))
-        _, scores, found = KPNet(SMALL).locate(maps, given)
+        maps.proposals.fill_(-12.0)
+        model = KPNet(SMALL)
+        given = model.labelled(maps, boxes[None])
+        assert given.scores.tolist() == [[1, 1]]
+        _, scores, found = model.locate(maps, given._replace(scores=torch.tensor([[0.9, 1.0]])))
         assert scores.shape == (1, 2)
         torch.testing.assert_close(found[0], landmarks.flip(0), atol=1e-3, rtol=0)
 
@@ -310,7 +320,7 @@ def test_weights_files_hold_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("backbone", [DRNetConfig(16, 16), HourglassConfig(16, 3)])
 def test_learns_a_batch_by_heart(backbone: DRNetConfig | HourglassConfig) -> None:
     torch.manual_seed(0)
-    config = replace(SMALL, backbone=backbone, scales=ScaleConfig(sigma=0.3), loss=KPNetLossConfig(keypoint=100.0))
+    config = replace(SMALL, backbone=backbone, proposals=ScaleConfig(sigma=0.3), loss=KPNetLossConfig(keypoint=100.0))
     model = KPNet(config)
     batch, wanted = images(1), targets([[[10, 12, 40, 50]]])
     optimiser = torch.optim.Adam(model.parameters(), 5e-3)

@@ -52,8 +52,8 @@ class TestBins:
         for side in (64, 256, 999):
             config = ScaleConfig(side=side)
             greatest = float(bin_sides(torch.tensor(BINS - 1), config)) / 2
-            assert greatest + 1 <= longest_window(config) + 1e-6 + 1
-            assert longest_window(config) < greatest + 2
+            assert greatest + 1 <= longest_window(2 * greatest) + 1e-6 + 1
+            assert longest_window(2 * greatest) < greatest + 2
 
 
 def test_centre_cells_are_in_the_map() -> None:

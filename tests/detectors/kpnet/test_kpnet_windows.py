@@ -6,7 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from facesmith.detectors.kpnet.windows import cell_windows, relative_heat, soft_argmax, window_maxima
+from facesmith.detectors.kpnet.windows import (
+    cell_windows,
+    relative_heat,
+    soft_argmax,
+    square_windows,
+    window_argmax,
+    window_maxima,
+    window_means,
+)
 
 SIZES = [(1, 1), (5, 9), (16, 16), (3, 40), (33, 20)]
 
@@ -148,3 +156,42 @@ class TestMaxima:
 
     def test_no_channels(self) -> None:
         assert window_maxima(torch.rand(1, 0, 4, 4), torch.tensor([[[0, 0, 2, 2]]]), 4).shape == (1, 1, 0)
+
+
+class TestArgmax:
+    @pytest.mark.parametrize("size", SIZES)
+    def test_they_are_where_the_greatest_is(self, size: tuple[int, int]) -> None:
+        torch.manual_seed(0)
+        values = torch.randn(2, 3, *size)
+        windows = random_windows(size, 2, 40)
+        cells, found = window_argmax(values, windows, 40)
+        assert cells.shape == (2, 40, 3, 2)
+        for image, n, (x1, y1, x2, _), piece in pieces(values, windows):
+            greatest, index = piece.flatten(1).max(dim=1)
+            assert torch.equal(found[image, n], greatest)
+            expected = torch.stack((x1 + index % (x2 - x1), y1 + index // (x2 - x1)), dim=1)
+            assert torch.equal(cells[image, n], expected)
+
+
+class TestMeans:
+    @pytest.mark.parametrize("size", SIZES)
+    def test_they_are_the_means(self, size: tuple[int, int]) -> None:
+        torch.manual_seed(0)
+        values = torch.randn(2, 3, *size)
+        windows = random_windows(size, 2, 25)
+        found = window_means(values, windows)
+        assert found.shape == (2, 25, 3)
+        for image, n, _, piece in pieces(values, windows):
+            torch.testing.assert_close(found[image, n], piece.mean(dim=(1, 2)), atol=1e-5, rtol=1e-5)
+
+
+class TestSquareWindows:
+    def test_they_are_those_of_a_cell_and_a_side(self) -> None:
+        cells, sides = torch.randint(0, 30, (1, 200, 2)), torch.linspace(0.3, 40, 200)[None]
+        centre = (cells + 0.5) * 2
+        squares = torch.cat((centre - sides[..., None], centre + sides[..., None]), dim=2)
+        assert torch.equal(square_windows(squares, (30, 30)), cell_windows(cells, sides, (30, 30)))
+
+    def test_what_is_off_the_map_gets_its_border(self) -> None:
+        squares = torch.tensor([[[-50.0, 10, -40, 20], [100, 100, 104, 104], [-4, -4, 6, 6]]])
+        assert square_windows(squares, (12, 20)).tolist() == [[[0, 5, 1, 10], [19, 11, 20, 12], [0, 0, 3, 3]]]

@@ -1,5 +1,8 @@
 """KPNet's two backbones: images to features at stride 2 (section "Backbone architecture", facts/kpnet)."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -118,3 +121,7 @@ def _preactivated(channels: int) -> tuple[nn.Module, ...]:
 def _halve(x: Tensor) -> Tensor:
     """2×2 maxima; an odd side keeps its last row, so that :func:`upsample_like` fits any image size."""
     return nn.functional.max_pool2d(x, 2, ceil_mode=True)
+
+
+BACKBONES: dict[type[Any], Callable[[Any], DRNet | Hourglass]] = {DRNetConfig: DRNet, HourglassConfig: Hourglass}
+"""Configuration -> its class."""

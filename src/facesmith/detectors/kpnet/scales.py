@@ -37,9 +37,9 @@ def bin_sides(bins: Tensor, config: ScaleConfig) -> Tensor:
     return octaves * (config.side / 2048)
 
 
-def longest_window(config: ScaleConfig) -> int:
-    """Cells in a row of the largest window."""
-    return math.ceil(float(bin_sides(torch.tensor(BINS - 1), config)) / STRIDE) + 1
+def longest_window(side: float) -> int:
+    """Cells in a row of the windows of squares of ``side`` pixels, at most."""
+    return math.ceil(side / STRIDE) + 1
 
 
 def centre_cells(boxes: Tensor, size: tuple[int, int]) -> Tensor:

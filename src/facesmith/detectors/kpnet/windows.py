@@ -1,7 +1,9 @@
 """Square windows on a map: means of positions under a softmax (Eq. 5-6), and the softmax's maxima (Eq. 8).
 
+Beside these the plain means and the places of maxima that the ablations of Table 2 need.
+
 A window is x1, y1, x2, y2 in whole cells, x2 and y2 not included, clipped to the map; it holds at least one cell.
-Neither function loops over windows or cuts them out:
+No function loops over windows or cuts them out:
 
 - Sums over rectangles are products with their indicators: Σ e^h over a window = rows · E · columns. That is a matrix
   product a window side, about 0.3 % of the network's own multiplications, in float32 without the cancellation
@@ -12,6 +14,8 @@ Neither function loops over windows or cuts them out:
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from facesmith.detectors.kpnet.config import STRIDE
 
 COLDEST = -80.0
 """Heat is counted from the greatest of its map and cut here: e⁻⁸⁰ is still a normal float32, so that a window
@@ -43,6 +47,21 @@ def _interval(cells: Tensor, sides: Tensor, length: int) -> tuple[Tensor, Tensor
     return low.minimum(cells), high.maximum(cells + 1)
 
 
+def square_windows(squares: Tensor, size: tuple[int, int]) -> Tensor:
+    """(B, N, 4) squares in pixels of the input -> (B, N, 4) int64 windows: rounded, clipped to (height, width).
+
+    What has its centre outside the map gets a window at the nearest border.
+    """
+    sides = []
+    for axis, length in ((0, size[1]), (1, size[0])):
+        low, high = squares[..., axis] / STRIDE, squares[..., axis + 2] / STRIDE
+        centre = ((low + high) / 2).floor().long().clamp(0, length - 1)
+        first = low.round().long().clamp(min=0).minimum(centre)
+        sides.append((first, high.round().long().clamp(max=length).maximum(centre + 1)))
+    (x1, x2), (y1, y2) = sides
+    return torch.stack((x1, y1, x2, y2), dim=2)
+
+
 def relative_heat(heat: Tensor) -> Tensor:
     """(B, C, H, W) -> e^(h − greatest h of the map), above 0 up to 1; a softmax does not see the difference."""
     return (heat - heat.detach().amax(dim=(2, 3), keepdim=True)).clamp(min=COLDEST).exp()
@@ -70,6 +89,16 @@ def soft_argmax(warmth: Tensor, windows: Tensor) -> tuple[Tensor, Tensor]:
     mean_x = (moments * down[:, None]).sum(dim=2) / total
     mean_y = (plain * (down * y)[:, None]).sum(dim=2) / total
     return torch.stack((mean_x, mean_y), dim=3).transpose(1, 2), total.transpose(1, 2)
+
+
+def window_means(values: Tensor, windows: Tensor) -> Tensor:
+    """Means of (B, C, H, W) over (B, N, 4) windows: (B, N, C)."""
+    batch, channels, height, width = values.shape
+    across, _ = _indicators(windows[..., 0], windows[..., 2], width, values.dtype)
+    down, _ = _indicators(windows[..., 1], windows[..., 3], height, values.dtype)
+    rows = (values.flatten(1, 2) @ across).reshape(batch, channels, height, windows.shape[1])
+    cells = (windows[..., 2:] - windows[..., :2]).prod(dim=2)
+    return ((rows * down[:, None]).sum(dim=2) / cells[:, None]).transpose(1, 2)
 
 
 def _indicators(low: Tensor, high: Tensor, length: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -101,6 +130,28 @@ def window_maxima(warmth: Tensor, windows: Tensor, longest: int) -> Tensor:
     cells = cells.flatten(1)[:, None].expand(-1, channels, -1)
     found = table.flatten(2).gather(2, cells)
     return found.reshape(batch, channels, windows.shape[1], 2 * longest).amax(dim=3).transpose(1, 2)
+
+
+def window_argmax(values: Tensor, windows: Tensor, longest: int) -> tuple[Tensor, Tensor]:
+    """Which cell of each window has the greatest value: the :func:`window_maxima` of the cells' ranks.
+
+    Ranks say where they come from, as values do not; they are whole floats, for maps of up to 2²⁴ cells.
+
+    Args:
+        values: (B, C, H, W), any numbers.
+        windows, longest: as for :func:`window_maxima`.
+
+    Returns:
+        (B, N, C, 2) int64 x, y; (B, N, C) the values there.
+    """
+    flat = values.flatten(2)
+    order = flat.detach().argsort(dim=2)
+    ranks = order.argsort(dim=2).to(torch.float32).reshape(values.shape)
+    best = window_maxima(ranks, windows, longest).long().transpose(1, 2)  # (B, C, N)
+    index = order.gather(2, best)
+    row = index // values.shape[3]
+    cells = torch.stack((index - row * values.shape[3], row), dim=3)
+    return cells.transpose(1, 2), flat.gather(2, index).transpose(1, 2)
 
 
 def _sparse_table(warmth: Tensor, longest: int) -> Tensor:

@@ -33,4 +33,4 @@ TRAIN = TrainConfig(
     ema=0.999,
 )
 
-RECIPE = Recipe(name="kpnet-drnet", model=KPNetConfig(scales=SCALES, loss=LOSS), train=TRAIN, sources=PHOTOGRAPHS)
+RECIPE = Recipe(name="kpnet-drnet", model=KPNetConfig(proposals=SCALES, loss=LOSS), train=TRAIN, sources=PHOTOGRAPHS)

@@ -13,7 +13,7 @@ from facesmith.training.recipes.recipe import Recipe
 
 RECIPE = Recipe(
     name="kpnet-hourglass",
-    model=KPNetConfig(backbone=HourglassConfig(), scales=SCALES, loss=LOSS),
+    model=KPNetConfig(backbone=HourglassConfig(), proposals=SCALES, loss=LOSS),
     train=TRAIN,
     sources=PHOTOGRAPHS,
 )
