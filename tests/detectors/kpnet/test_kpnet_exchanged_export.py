@@ -17,7 +17,7 @@ from facesmith.detectors.kpnet.config import (
     KPNetConfig,
     RegressionConfig,
     RPNConfig,
-    TemplateConfig,
+    SoftArgmaxConfig,
 )
 from facesmith.detectors.weights import build
 from facesmith.export.onnx import PARITY_TOLERANCE, export_onnx, smooth_noise
@@ -26,7 +26,7 @@ BACKBONE = DRNetConfig(stem=4, deep=8)
 NETWORKS = [
     pytest.param(KPNetConfig(BACKBONE, landmarks=ArgmaxConfig(), candidates=30), id="argmax"),
     pytest.param(KPNetConfig(BACKBONE, RPNConfig(), RegressionConfig(), candidates=30), id="rpn-regression"),
-    pytest.param(KPNetConfig(BACKBONE, landmarks=TemplateConfig(), candidates=30), id="template"),
+    pytest.param(KPNetConfig(BACKBONE, landmarks=SoftArgmaxConfig(scored=0), candidates=30), id="P_s-alone"),
     pytest.param(AssociativeConfig(BACKBONE, candidates=30), id="associative"),
 ]
 

@@ -106,6 +106,8 @@ class SoftArgmax(_PositionHead):
         """Ψ in pixels, and the sum of max Φ over the scored landmarks: 0 up to their number."""
         warmth = relative_heat(maps)
         cells, totals = soft_argmax(warmth, proposals.windows)
+        if not len(self.scored):
+            return cells * STRIDE, torch.zeros_like(proposals.scores)
         maxima = window_maxima(warmth.index_select(1, self.scored), proposals.windows, self.longest)
         return cells * STRIDE, (maxima / totals.index_select(2, self.scored)).sum(dim=2)
 

@@ -3,6 +3,7 @@
 from facesmith.training.recipes import (
     damofd_05g,
     damofd_widerface,
+    kpnet_aflw,
     kpnet_drnet,
     kpnet_hourglass,
     retinaface_mobilenet025,
@@ -18,5 +19,6 @@ RECIPES = (
     *retinaface_resnet.RECIPES,
     kpnet_drnet.RECIPE,
     kpnet_hourglass.RECIPE,
+    *kpnet_aflw.RECIPES,
 )
 """What ``facesmith train`` offers."""

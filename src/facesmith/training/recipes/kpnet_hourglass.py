@@ -6,14 +6,16 @@ or 2.5 with bf16 where the processor has AVX512-BF16.
 Published (facts/kpnet): FDDB recall at 50 false positives 92.61 %, AFW 99.53 AP.
 """
 
-from facesmith.detectors.kpnet.config import HourglassConfig, KPNetConfig
-from facesmith.training.recipes.kpnet_drnet import LOSS, SCALES, TRAIN
+from dataclasses import replace
+
+from facesmith.detectors.kpnet.config import HourglassConfig
+from facesmith.training.recipes.kpnet_drnet import MODEL, TRAIN
 from facesmith.training.recipes.photographs import PHOTOGRAPHS
 from facesmith.training.recipes.recipe import Recipe
 
 RECIPE = Recipe(
     name="kpnet-hourglass",
-    model=KPNetConfig(backbone=HourglassConfig(), proposals=SCALES, loss=LOSS),
+    model=replace(MODEL, backbone=HourglassConfig()),
     train=TRAIN,
     sources=PHOTOGRAPHS,
 )
