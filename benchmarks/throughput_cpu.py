@@ -15,11 +15,10 @@ import numpy.typing as npt
 
 import throughput_bars as bars
 from facesmith import images
-from facesmith.data.labels import read_labels
-from facesmith.evaluation import face_eval, malf
-from facesmith.evaluation.names import image_name
+from facesmith.box_styles import FDDB
 from facesmith.evaluation.predict import find_pictures, walk_pictures
 from facesmith.evaluation.result import Provenance
+from facesmith.evaluation.tasks import fddb_task
 from facesmith.export.quantise import quantise
 from facesmith.runtime import EVALUATION_THRESHOLD
 from throughput_engines import Missing, Runner, operators, runners
@@ -29,6 +28,7 @@ from throughput_models import Untrained, exported
 from throughput_stages import Picture, chunks, framed, pipeline, read_files, spread, suppressed
 
 BYTES = {"fp32": 4, "bf16": 2, "int8": 1}
+FALSE_POSITIVES = 50
 FloatArray = npt.NDArray[np.float64]
 Rounds = Mapping[str, FloatArray]
 """Limits (FLOP/s, bytes/s) and seconds an image by name, a value a round."""
@@ -50,8 +50,8 @@ class Cpu:
     images: Path
     """Folder of photographs (JPEG); they are decoded, and are what networks see."""
 
-    labels: Path | None = None
-    """Label file for pictures of that folder: what reduced precisions cost in recall."""
+    fddb: Path | None = None
+    """FDDB's ellipse lists, where --images holds (some of) its pictures: what reduced precisions cost in recall."""
 
     calibration: Path | None = None
     """Folder of photographs that calibrate int8, so that recall is measured on others; else those of --images."""
@@ -107,7 +107,7 @@ class Cpu:
             shares = ", ".join(f"{kind} {share:.0%}" for kind, share in operators(data, frames, self.threads)[:7])
             print(f"operators, onnxruntime {precision}: {shares}")
         self._print_pipeline(clock, files, best)
-        recall = {} if self.labels is None else {one.name: self._recall(self.labels, one) for one in ready}
+        recall = {} if self.fddb is None else {one.name: self._recall(self.fddb, one) for one in ready}
         _print_bars(ready, best, work, measured, recall)
         return 0
 
@@ -158,18 +158,15 @@ class Cpu:
         taken = clock(everything)
         print(f"pipeline from JPEG to faces, {best.name}, {count} pictures: {count / taken:.1f} images/s")
 
-    def _recall(self, labels: Path, runner: Runner) -> float:
-        """Share of the labelled faces of 20 pixels and more that are found at 0.1 false positives an image."""
-        rows = {
-            image_name(one.path): np.concatenate((one.boxes, one.ignored[:, None]), axis=1).astype(np.float64)
-            for one in read_labels(labels)
-        }
-        pictures = find_pictures(self.images, list(rows))
-        benchmark = face_eval.Benchmark("labels", len(pictures), None)
-        truth = face_eval.truth_of({name: rows[name] for name in pictures}, benchmark, malf.SMALLEST_FACE)
+    def _recall(self, folds: Path, runner: Runner) -> float:
+        """FDDB's discrete recall at 50 false positives, of boxes made from landmarks in FDDB's style."""
+        task = fddb_task(folds, self.images)
+        pictures = find_pictures(self.images, task.images)
+        task = task.subset(pictures)
         shared = {"side": self.size, "batch": self.batch, "workers": self.threads}
-        faces = dict(zip(pictures, pipeline(pictures.values(), runner.run, **shared), strict=True))
-        return malf.evaluate(faces, truth, provenance=Provenance(runner.name)).metrics["TPR@0.1"]
+        found = pipeline(pictures.values(), runner.run, **shared)
+        faces = {name: FDDB.restyled(one) for name, one in zip(pictures, found, strict=True)}
+        return task.evaluate(faces, task.truth, Provenance(runner.name)).metrics[f"discrete @{FALSE_POSITIVES}"]
 
 
 def _total(measured: Rounds, runner: Runner) -> FloatArray:
@@ -259,9 +256,13 @@ def _print_bars(
         print(bars.CPU_REDUCED.line(_times(measured, fast, best), fast.name))
     if recall:
         all_of_them = ", ".join(f"{name} {value:.2%}" for name, value in recall.items())
-        print(bars.CPU_RECALL.line(lost[fast.name], f"{fast.name}; at 0.1 false positives an image: {all_of_them}"))
+        print(
+            bars.CPU_RECALL.line(
+                lost[fast.name], f"{fast.name}; FDDB's at {FALSE_POSITIVES} false positives: {all_of_them}"
+            )
+        )
     else:
-        print(bars.CPU_RECALL.line(None, "give --labels FILE"))
+        print(bars.CPU_RECALL.line(None, "give --fddb FOLDS"))
     for bar in (bars.GPU_OFFLINE, bars.GPU_ONLINE):
         print(bar.line(None, "throughput.py gpu"))
 
