@@ -1,12 +1,14 @@
 """``Faces``: the one result of every detector, tracker, reader and evaluation."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+
+from facesmith.meshes import Meshes
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
@@ -51,15 +53,17 @@ class Faces:
         landmarks: (n, 5, 2) float32 in the order of :class:`Landmark`, NaN where a face has none;
             ``None`` where the source gives no landmarks at all.
         track_ids: (n,) int64, -1 where a face belongs to no track; ``None`` where nothing tracks.
+        meshes: the n faces' 3D meshes; ``None`` where none were asked for.
 
     Raises:
-        ValueError: a column has a wrong shape or holds non-finite boxes or scores.
+        ValueError: a column has a wrong shape or length, or holds non-finite boxes or scores.
     """
 
     boxes: FloatArray
     scores: FloatArray
     landmarks: FloatArray | None = None
     track_ids: IntArray | None = None
+    meshes: Meshes | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         boxes = _column(self.boxes, np.float32, (4,), "boxes")
@@ -70,6 +74,8 @@ class Faces:
             object.__setattr__(self, "landmarks", _column(self.landmarks, np.float32, (5, 2), "landmarks", n))
         if self.track_ids is not None:
             object.__setattr__(self, "track_ids", _column(self.track_ids, np.int64, (), "track_ids", n))
+        if self.meshes is not None and len(self.meshes) != n:
+            raise ValueError(f"Faces.meshes must be {n}, one for each face, not {len(self.meshes)}")
         for name in ("boxes", "scores"):
             if not np.isfinite(getattr(self, name)).all():
                 raise ValueError(f"Faces.{name} holds NaN or infinity; every face needs a finite one")
@@ -95,7 +101,7 @@ class Faces:
         return (self[i] for i in range(len(self)))
 
     def __repr__(self) -> str:
-        columns = ", ".join(f"{name}={column.shape}" for name, column in self._columns().items())
+        columns = ", ".join(f"{name}={getattr(column, 'shape', column)}" for name, column in self._columns().items())
         return f"Faces(n={len(self)}, {columns})"
 
     @property
@@ -113,13 +119,19 @@ class Faces:
         return self[self.scores >= threshold]
 
     def mapped(self, scale: tuple[float, float], offset: tuple[float, float] = (0.0, 0.0)) -> Self:
-        """Boxes and landmarks after ``x * scale_x + offset_x``, ``y * scale_y + offset_y``."""
+        """Boxes, landmarks and meshes after ``x * scale_x + offset_x``, ``y * scale_y + offset_y``."""
         s, o = np.asarray(scale, np.float32), np.asarray(offset, np.float32)
         boxes = (self.boxes.reshape(-1, 2, 2) * s + o).reshape(-1, 4)
-        return replace(self, boxes=boxes, landmarks=None if self.landmarks is None else self.landmarks * s + o)
+        return replace(
+            self,
+            boxes=boxes,
+            landmarks=None if self.landmarks is None else self.landmarks * s + o,
+            meshes=None if self.meshes is None else self.meshes.mapped(scale, offset),
+        )
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """One JSON-ready dictionary a face: ``box``, ``score`` and, where present, ``landmarks``, ``track_id``."""
+        """One JSON-ready dictionary a face: ``box``, ``score`` and, where present, ``landmarks``, ``track_id`` and, of
+        meshes, ``pose`` (yaw, pitch, roll in degrees) and ``landmarks68`` (68 x, y, z)."""
         rows: list[dict[str, Any]] = []
         for i in range(len(self)):
             row: dict[str, Any] = {
@@ -130,12 +142,15 @@ class Faces:
                 row["landmarks"] = [[round(float(v), 2) for v in point] for point in self.landmarks[i]]
             if self.track_ids is not None:
                 row["track_id"] = int(self.track_ids[i])
+            if self.meshes is not None:
+                row["pose"] = [round(float(v), 1) for v in self.meshes.pose[i]]
+                row["landmarks68"] = [[round(float(v), 2) for v in point] for point in self.meshes.landmarks68[i]]
             rows.append(row)
         return rows
 
     @classmethod
     def from_dicts(cls, rows: Sequence[dict[str, Any]]) -> Self:
-        """The inverse of :meth:`to_dicts`."""
+        """The inverse of :meth:`to_dicts`, without meshes: what it wrote of them is passed over."""
         n = len(rows)
         landmarks = np.full((n, 5, 2), np.nan, np.float32)
         for i, row in enumerate(rows):
@@ -155,13 +170,14 @@ class Faces:
         if not parts:
             return cls.empty()
         columns: dict[str, Any] = {}
-        for field in fields(cls):
-            values = [getattr(part, field.name) for part in parts]
-            columns[field.name] = None if any(v is None for v in values) else np.concatenate(values)
+        for one in fields(cls):
+            values = [getattr(part, one.name) for part in parts]
+            if all(v is not None for v in values):
+                columns[one.name] = (Meshes if one.name == "meshes" else np).concatenate(values)
         return cls(**columns)
 
-    def _columns(self) -> dict[str, npt.NDArray[Any]]:
-        columns = {field.name: getattr(self, field.name) for field in fields(self)}
+    def _columns(self) -> dict[str, Any]:
+        columns = {one.name: getattr(self, one.name) for one in fields(self)}
         return {name: column for name, column in columns.items() if column is not None}
 
 

@@ -239,6 +239,17 @@ class TestSquares:
         assert 0 < mirrored < seen
 
 
+def test_data_anchor_sampling_keeps_landmarks_on_their_dots_and_brings_faces_near_anchors() -> None:
+    config = replace(PLAIN, anchors=(16.0, 32.0, 64.0))
+    drawn = list(samples(config, 30))
+    seen, mirrored = map(sum, zip(*(check_landmarks(sample) for sample in drawn), strict=True))
+    assert seen > 30
+    assert 0 < mirrored < seen
+    sides = np.concatenate([s.boxes[~s.ignored, 2:] - s.boxes[~s.ignored, :2] for s in drawn]).max(axis=1)
+    assert sides.min() < 20
+    assert sides.max() > 50
+
+
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (3, 500), (500, 2), (40, 30), (1000, 700)])
 def test_pictures_of_any_size_fill_the_window(width: int, height: int) -> None:
     image = np.full((height, width, 3), 77, np.uint8)

@@ -18,7 +18,8 @@ class Recorder:
     def size_rule(self, size: SizeRule) -> SizeRule:
         return SizeRule.parse(256) if size == SizeRule.parse("auto") else size
 
-    def detect(self, image: Any, *, size: SizeRule, threshold: float, nms: float, nms_min_area: bool = False) -> Faces:
+    def detect(self, image: Any, *, size: SizeRule, threshold: float, nms: float, **more: bool) -> Faces:
+        assert not any(more.values())
         self.calls.append((image.copy(), size, threshold, nms))
         return self.answers.pop(0)
 

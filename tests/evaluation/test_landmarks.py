@@ -12,6 +12,7 @@ from facesmith.evaluation import landmark_truth, landmarks
 from facesmith.evaluation.landmarks import Truth
 from facesmith.evaluation.result import Provenance
 from facesmith.faces import FIVE_OF, Faces
+from facesmith.meshes import Meshes
 
 Array = npt.NDArray[np.float64]
 PROVENANCE = Provenance("test")
@@ -324,7 +325,7 @@ def test_bad_predictions(tmp_path: Path) -> None:
     for bad, message in (
         (np.zeros((67, 2)), r"'set/frame-1': points of shape \(1, 67, 2\), expected \(1, 68, 2\)"),
         (np.full((68, 2), np.nan), "'set/frame-1': a predicted point is not finite"),
-        (Faces.empty(), "'set/frame-1': frames-68 needs 68 points a face, Faces have five"),
+        (Faces([[0, 0, 9, 9]], [1]), "'set/frame-1': the predicted faces have no meshes, whose 68 points are judged"),
     ):
         with pytest.raises(LabelError, match=message):
             landmarks.evaluate(good | {"set/frame-1": bad}, truth, provenance=PROVENANCE)
@@ -332,6 +333,19 @@ def test_bad_predictions(tmp_path: Path) -> None:
         landmarks.evaluate(good | {"set/frame-9": np.zeros((68, 2))}, truth, provenance=PROVENANCE)
     with pytest.raises(LabelError, match="no predictions for 1 of 2 images"):
         landmarks.evaluate({"set/frame-0": np.zeros((68, 2))}, truth, provenance=PROVENANCE)
+
+
+def test_points_of_meshes(tmp_path: Path) -> None:
+    """Of several faces the one around the labelled nose counts; a picture without a face is a face not found."""
+    points = np.random.default_rng(0).uniform(0, 100, (2, 68, 2))
+    truth = landmarks.load_truth(frames_file(tmp_path / "f.txt", points), landmarks.FRAMES_68)
+    place = np.dstack([points[[0, 0]] + [[[500.0, 0]], [[1.0, 0]]], np.zeros((2, 68))])
+    boxes = [[490, -9, 609, 109], [-9, -9, 109, 109]]
+    meshes = Meshes(place, np.zeros((1, 3)), place, place, np.zeros((2, 3)))
+    found = {"set/frame-0": Faces(boxes, [0.9, 0.8], meshes=meshes), "set/frame-1": Faces.empty()}
+    result = landmarks.evaluate(found, truth, provenance=PROVENANCE)
+    assert result.counts == {"faces": 2, "found": 1}
+    assert result.metrics["nme"] == pytest.approx(1 / np.linalg.norm(points[0, 36] - points[0, 45]))
 
 
 def test_a_truth_without_any_landmark(tmp_path: Path) -> None:

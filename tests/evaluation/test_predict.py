@@ -79,6 +79,8 @@ def test_settings_refuse_what_is_out_of_range() -> None:
         Settings(threshold=2)
     with pytest.raises(ConfigError, match="nms"):
         Settings(nms=-0.1)
+    with pytest.raises(ConfigError, match="meshes of several looks cannot be merged"):
+        Settings(Augmentation.parse("flip", None), meshes=True)
     with pytest.raises(ConfigError, match="box voting takes the place of NMS"):
         Settings(Augmentation.parse("flip", None), nms_min_area=True)
 

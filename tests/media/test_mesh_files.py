@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from facesmith.errors import ConfigError
-from facesmith.media.mesh_files import Mesh, vertex_normals, write_mesh
+from facesmith.media.mesh_files import Mesh, upright, vertex_normals, write_mesh
+from facesmith.meshes import Meshes
 
 CORNERS = np.array([(0, 0, 0), (2, 0, 0), (0, 3, 0), (0, 0, 0.5)])
 TRIANGLES = np.array([(0, 2, 1), (0, 1, 3), (0, 3, 2), (1, 2, 3)])
@@ -104,3 +105,12 @@ def test_other_formats_fail(tmp_path: Path) -> None:
 def test_arrays_that_do_not_fit(vertices: np.ndarray, triangles: np.ndarray, colours: np.ndarray, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Mesh(vertices, triangles, colours)
+
+
+def test_meshes_of_a_picture_stand_upright() -> None:
+    """What is high in the picture is high in the file, and each head is at the origin."""
+    vertices = np.array([[[10, 20, 3], [30, 60, 5]], [[0, 0, 0], [4, 4, 4]]])
+    found = Meshes(vertices, np.zeros((0, 3)), np.ones((2, 2, 3)), np.zeros((2, 68, 3)), np.zeros((2, 3)))
+    first, second = upright(found)
+    assert first.vertices.tolist() == [[-10, 20, -1], [10, -20, 1]]
+    assert second.vertices.tolist() == [[-2, 2, -2], [2, -2, 2]]

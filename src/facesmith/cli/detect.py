@@ -7,9 +7,11 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import cv2
+import numpy as np
+import numpy.typing as npt
 import tyro
 
 from facesmith import images
@@ -19,6 +21,8 @@ from facesmith.errors import ConfigError, ImageError
 from facesmith.faces import Faces
 from facesmith.runtime import EVERYDAY_THRESHOLD, Detector, load
 from facesmith.runtime.ordered import ordered_map
+
+MeshFormat = Literal["obj", "ply", "glb"]
 
 
 class Task(NamedTuple):
@@ -64,6 +68,12 @@ class Detect:
     crops: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Save every face, aligned by its landmarks to 112 by 112 pixels, into this folder."""
 
+    mesh: bool = False
+    """Find each face's 3D mesh: --save draws it, --json and --jsonl give pose and 68 landmarks."""
+
+    mesh_format: Annotated[MeshFormat | None, tyro.conf.arg(metavar="{obj,ply,glb}")] = None
+    """Also save each face's mesh (--mesh) in this format into the folder of --save, beside the picture."""
+
     threshold: float = EVERYDAY_THRESHOLD
     """Lowest score of a face, 0 to 1."""
 
@@ -88,9 +98,11 @@ class Detect:
             raise ConfigError("name at least one file, folder or pattern, or - for a list on stdin")
         if self.json and self.jsonl:
             raise ConfigError("--json and --jsonl exclude each other")
+        if self.mesh_format is not None and not (self.mesh and self.save):
+            raise ConfigError("--mesh-format needs --mesh and, for the folder, --save")
         check_outputs(self.paths, self._outputs())
         detector = load(self.model, device=self.device, threads=self.threads)
-        detector.detect([], size=self.size, threshold=self.threshold)  # wrong settings fail at once
+        detector.detect([], size=self.size, threshold=self.threshold, meshes=self.mesh)  # wrong settings fail at once
 
         def work(task: Task) -> Picture | ImageError:
             return self._detect(detector, task)
@@ -119,13 +131,11 @@ class Detect:
             return ImageError(f"{path}: {task.found.problem}")
         try:
             image = images.read(path)
-            faces = detector.detect(image, size=self.size, threshold=self.threshold)
+            faces = detector.detect(image, size=self.size, threshold=self.threshold, meshes=self.mesh)
             if self.box_style is not None:
                 faces = STYLES[self.box_style].restyled(faces)
             if task.drawing is not None:
-                from facesmith.media import drawing  # brings fonts, which would cost every start 0.05 s
-
-                images.write(task.drawing, drawing.draw(image, faces))
+                self._draw(image, faces, task.drawing)
             if task.crops is not None:
                 from facesmith.media import crops
 
@@ -133,6 +143,18 @@ class Detect:
         except ImageError as error:
             return error
         return Picture(path, image.shape[1], image.shape[0], faces)
+
+    def _draw(self, image: npt.NDArray[np.uint8], faces: Faces, path: Path) -> None:
+        from facesmith.media import drawing  # brings fonts, which would cost every start 0.05 s
+
+        if faces.meshes is not None:
+            from facesmith.media import mesh_drawing, mesh_files
+
+            image = mesh_drawing.draw_meshes(image, faces.meshes.vertices[::-1], faces.meshes.triangles)
+            if self.mesh_format is not None:
+                for number, mesh in enumerate(mesh_files.upright(faces.meshes)):
+                    mesh_files.write_mesh(path.with_name(f"{path.name}-{number}.{self.mesh_format}"), mesh)
+        images.write(path, drawing.draw(image, faces))
 
     def _print(self, pictures: Iterable[Picture | ImageError]) -> int:
         """Print each picture as it comes; the exit code."""

@@ -1,6 +1,7 @@
 """``facesmith evaluate PROTOCOL``: a detector's figures from a model or from prediction files.
 
-Protocols of 19 or 68 points take files of points only: a JSON object a line and face,
+Protocols of 68 points judge the meshes of models that have them (`facesmith models`); those, and protocols of 19
+points, take files of points: a JSON object a line and face,
 ``{"image": NAME, "points": [[x, y], ...]}``.
 """
 

@@ -110,7 +110,7 @@ class Judged(NamedTuple):
 
 def evaluate(common: Common, task: Task[Any]) -> int:
     """Judge all detectors of the command line by ``task``; print, write; the exit code."""
-    settings = replace(_checked(common, task), turns=task.turns)
+    settings = replace(_checked(common, task), turns=task.turns, meshes=task.meshes)
     pictures = {} if common.images is None else find_pictures(common.images, task.images)
     wants_model = bool(common.model) or not common.predictions
     detectors = [
@@ -154,7 +154,7 @@ def _checked(common: Common, task: Task[Any]) -> Settings:
     settings = common.settings()
     uses_model = bool(common.model) or not common.predictions
     if uses_model and not task.from_detector:
-        raise ConfigError("detectors here give five landmarks; for this protocol give --predictions, files of points")
+        raise ConfigError("detectors give five landmarks, or meshes with 68; here give --predictions, files of points")
     if uses_model and common.images is None:
         raise ConfigError("--images DIR is needed to run a model; or judge files with --predictions PATH")
     if not uses_model and settings != Settings():

@@ -1,4 +1,4 @@
-"""``facesmith search``: find the backbone that fits a budget."""
+"""``facesmith search``: find the network that fits a budget. A subcommand a search."""
 
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from facesmith.cli.search_bfbox import BFBoxSearch
 from facesmith.detectors.damofd.space import REGIMES, Regime
 from facesmith.errors import ConfigError
 from facesmith.search import record
@@ -22,15 +23,14 @@ LATENCIES = "latency.tsv"
 
 
 @dataclass(frozen=True)
-class Search:
+class DamoFDSearch:
     """Find the backbone of a face detector that fits a budget: FLOPs, parameters, latency here, or several.
+
+    An evolutionary search by a score of the structure alone (DDSAR); neck and head as released.
 
     `facesmith search damofd --flops 0.5G` takes seconds. A folder holds the results: best.json (the
     net's configuration), candidates.tsv (every net within the budget), pareto.svg (score against budget).
     """
-
-    method: Annotated[Literal["damofd"], tyro.conf.Positional]
-    """damofd: an evolutionary search by a score of the structure alone (DDSAR); neck and head as released."""
 
     flops: Annotated[str | None, tyro.conf.arg(metavar="N")] = None
     """Multiply-accumulates, such as 1.2G. 0.5G, 2.5G, 10G and 34G are the published budgets, which limit the
@@ -134,10 +134,16 @@ class Search:
     @property
     def _settings(self) -> dict[str, Any]:
         """What decides the course of the search, and so must not change on ``--resume``."""
-        settings = asdict(self)
+        settings = {"method": "damofd"} | asdict(self)
         for name in ("out", "resume", "iterations", "labels", "alpha"):
             del settings[name]
         settings["regime"] = self._regime.name
         if isinstance(self._score, DDSAR):
             settings |= {"alpha": self._score.alpha, "stage weights": list(self._score.weights)}
         return settings
+
+
+Search = (
+    Annotated[DamoFDSearch, tyro.conf.subcommand("damofd", prefix_name=False)]
+    | Annotated[BFBoxSearch, tyro.conf.subcommand("bfbox", prefix_name=False)]
+)

@@ -14,7 +14,9 @@ try:
     from facesmith.data.sources import sources_or_all
     from facesmith.detectors.base import DetectorNetwork
     from facesmith.detectors.parts.backbone import Backbone
-    from facesmith.detectors.weights import build, load_weights, read_description, save_weights
+    from facesmith.detectors.retinaface.mesh.branch import MeshBranch
+    from facesmith.detectors.retinaface.mesh.pretrained import SHIPPED_DECODER
+    from facesmith.detectors.weights import build, read_description, save_weights, start_from
     from facesmith.training.ddp import Process, local_processes
     from facesmith.training.loop import TrainConfig, train
     from facesmith.training.memory import keep_freed_memory
@@ -41,7 +43,9 @@ class Run:
     model: Path | None = None
     """another network to train by this recipe: best.json of `facesmith search`, or a file of that form"""
     init: Path | None = None
-    """weights (.safetensors) of the same network to start from"""
+    """weights (.safetensors) of the same network to start from; those of a RetinaFace may lack its mesh branch"""
+    decoder: Path | None = None
+    """pre-trained mesh decoder (.safetensors) of a RetinaFace with a mesh branch; by default the shipped one"""
     pretrained: Path | None = None
     """ImageNet weights of the backbone to start from: a state dict (.safetensors, .pth) of torchvision or timm"""
     cache: Path | None = None
@@ -75,8 +79,9 @@ class Run:
         model = build(config)
         if self.pretrained:
             _pretrain(model, self.pretrained)
+        self._load_decoder(model)
         if self.init:
-            load_weights(self.init, model)
+            start_from(self.init, model)
         final = out / f"{name}.safetensors"
         judge = validator(*self.val, out=final, name=name, threads=threads) if self.val else None
         sources = sources_or_all(self.data, self.recipe.sources)
@@ -84,6 +89,15 @@ class Run:
         if process.rank == 0:
             save_weights(final, averaged, name=name, steps=self.train.steps)
             print(f"{final}: {self.train.steps} steps")
+
+    def _load_decoder(self, model: DetectorNetwork) -> None:
+        branch = getattr(model, "mesh", None)
+        if isinstance(branch, MeshBranch):
+            if branch.config.alone and not self.init:
+                raise ConfigError("this recipe trains the mesh branch alone: --init must name the detector's weights")
+            branch.load_decoder(self.decoder or SHIPPED_DECODER)
+        elif self.decoder:
+            raise ConfigError(f"--decoder is for a RetinaFace with a mesh branch; this {type(model).__name__} has none")
 
 
 def _pretrain(model: DetectorNetwork, path: Path) -> None:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from facesmith.data.anchor_sampling import anchor_window
 from facesmith.data.sample import Sample
 from facesmith.faces import LANDMARK_FLIPS
 
@@ -34,6 +35,8 @@ class AugmentConfig:
         blur: share of samples blurred.
         squares: instead of windows around faces and of mosaics, squares from anywhere in the image, each with one of
             these shares of its short side (RetinaFace: .3, .45, .6, .8, 1; facts/retinaface).
+        anchors: instead of all of these, windows by data-anchor-sampling with anchors of these sides
+            (:mod:`facesmith.data.anchor_sampling`).
     """
 
     smallest: float = 6.0
@@ -46,11 +49,14 @@ class AugmentConfig:
     grey: float = 0.08
     blur: float = 0.05
     squares: tuple[float, ...] = ()
+    anchors: tuple[float, ...] = ()
 
 
 def make_sample(draw: Callable[[], Sample], side: int, rng: Random, config: AugmentConfig) -> Sample:
     """One training sample of ``side`` × ``side`` pixels from the images that ``draw`` gives."""
-    if config.squares:
+    if config.anchors:
+        sample = anchor_sampled(draw(), side, rng, config.anchors)
+    elif config.squares:
         sample = random_square(draw(), side, rng, config.squares)
     elif rng.random() < config.mosaic:
         sample = _mosaic(draw, side, rng, config)
@@ -103,6 +109,14 @@ def random_square(sample: Sample, side: int, rng: Random, shares: tuple[float, .
     corner = rng.uniform(0, 1, 2) * (extent - length)
     scale = side / length
     return _cut(sample, scale, corner * scale, side, side, rng)
+
+
+def anchor_sampled(sample: Sample, side: int, rng: Random, anchors: tuple[float, ...]) -> Sample:
+    """The window of ``side`` × ``side`` pixels that :func:`anchor_window` chooses. Faces are kept as in
+    :func:`random_window`."""
+    height, width = sample.image.shape[:2]
+    window = anchor_window(sample.boxes[~sample.ignored], (width, height), side, rng, anchors)
+    return _cut(sample, window.scale, window.corner, side, side, rng)
 
 
 def _cut(sample: Sample, scale: float, corner: npt.NDArray[np.float64], width: int, height: int, rng: Random) -> Sample:

@@ -1,6 +1,7 @@
 """The one idea: every detector is the same three functions, every exported file has the same signature."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -36,6 +37,19 @@ class DetectorNetwork(nn.Module, ABC):
         Plain tensor code without data-dependent Python, so that it is exported inside the graph.
         """
 
-    def export_forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    @property
+    def export_outputs(self) -> tuple[str, ...]:
+        """Names of what :meth:`export_forward` gives."""
+        return ("boxes", "scores", "landmarks")
+
+    def export_forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """The signature of every exported file: (B, H, W, 3) uint8 RGB -> what ``decode`` gives."""
         return self.decode(self(images.permute(0, 3, 1, 2)))
+
+    def start_from(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over the weights of a trained network to train on from; every tensor must be there and fit.
+
+        Raises:
+            RuntimeError: one is missing, unknown, or has another shape.
+        """
+        self.load_state_dict(tensors)

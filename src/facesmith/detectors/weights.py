@@ -1,7 +1,7 @@
 """Weights files: safetensors that carry their own configuration."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,8 @@ from safetensors.torch import save_file
 
 from facesmith import configs, files
 from facesmith.detectors.base import DetectorNetwork
+from facesmith.detectors.bfbox.config import BFBoxConfig
+from facesmith.detectors.bfbox.model import BFBox
 from facesmith.detectors.damofd.config import DamoFDConfig
 from facesmith.detectors.damofd.model import DamoFD
 from facesmith.detectors.kpnet.associative import Associative
@@ -22,6 +24,7 @@ from facesmith.errors import ConfigError, ModelError
 DETECTORS: dict[str, tuple[type[Any], type[DetectorNetwork]]] = {
     "retinaface": (RetinaFaceConfig, RetinaFace),
     "damofd": (DamoFDConfig, DamoFD),
+    "bfbox": (BFBoxConfig, BFBox),
     "kpnet": (KPNetConfig, KPNet),
     "kpnet-associative": (AssociativeConfig, Associative),
 }
@@ -126,12 +129,25 @@ def load_weights(path: Path, model: DetectorNetwork) -> None:
     Raises:
         ModelError: keys or shapes differ.
     """
+    _fill(path, model.load_state_dict)
+
+
+def start_from(path: Path, model: DetectorNetwork) -> None:
+    """Fill ``model`` from a weights file to train on from; what may be missing says ``DetectorNetwork.start_from``.
+
+    Raises:
+        ModelError: keys or shapes differ.
+    """
+    _fill(path, model.start_from)
+
+
+def _fill(path: Path, take: Callable[[dict[str, Any]], object]) -> None:
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dictionary
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path}: is not a readable safetensors file: {error}") from error
     try:
-        model.load_state_dict(tensors)
+        take(tensors)
     except RuntimeError as error:
         raise ModelError(f"{path}: does not fit the network: {error}") from error

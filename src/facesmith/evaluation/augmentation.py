@@ -94,6 +94,7 @@ class Augmentation:
         threshold: float,
         nms: float,
         nms_min_area: bool = False,
+        meshes: bool = False,
     ) -> Faces:
         """The faces of one picture, best score first.
 
@@ -103,10 +104,12 @@ class Augmentation:
             threshold: lowest score of a candidate.
             nms: IoU above which NMS drops a face; with several looks, the IoU from which box voting merges.
             nms_min_area: NMS by the intersection over the smaller box's area; with one look only.
+            meshes: with each face's mesh; with one look only.
         """
         if self.looks == 1:
-            size = self.sizes[0]
-            return detector.detect(image, size=size, threshold=threshold, nms=nms, nms_min_area=nms_min_area)
+            return detector.detect(
+                image, size=self.sizes[0], threshold=threshold, nms=nms, nms_min_area=nms_min_area, meshes=meshes
+            )
         width = image.shape[1]
         found = [detector.detect(image, size=size, threshold=threshold, nms=_KEEP_ALL) for size in self.sizes]
         if self.flip:

@@ -53,6 +53,7 @@ BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
 VERSION = "1"
+MESH_LANDMARKS, NOSE_OF_68 = 68, 30
 _STEPS = np.linspace(0.0, 0.1, 201)
 
 
@@ -108,8 +109,8 @@ def evaluate(predictions: Mapping[str, Faces | FloatArray], truth: Truth, *, pro
 
     Args:
         predictions: image name -> points, (k, 2) or (m, k, 2) in the order of the image's m labelled faces;
-            or, for protocols of five points, ``Faces``, of which :func:`assign` says which belongs to which
-            label. One entry for every image of ``truth``.
+            or, for protocols of five points and of 68 (those of meshes), ``Faces``, of which :func:`assign` says which
+            belongs to which label. One entry for every image of ``truth``.
 
     Raises:
         LabelError: image names do not match, a number of points or faces is wrong, a point is not finite, or
@@ -209,18 +210,22 @@ def placed(predictions: Sequence[Faces | FloatArray], truth: Truth) -> FloatArra
 
 def _from_faces(faces: Faces, truth: Truth, rows: IntArray, name: str) -> FloatArray:
     count = truth.points.shape[1]
-    if count != len(Landmark):
-        raise LabelError(f"image {name!r}: {truth.protocol.name} needs {count} points a face, Faces have five")
+    if count not in (len(Landmark), MESH_LANDMARKS):
+        raise LabelError(f"image {name!r}: {truth.protocol.name} needs {count} points a face, Faces have five or 68")
     points = np.full((len(rows), count, 2), np.nan)
     if not len(faces):
         return points
-    if faces.landmarks is None:
-        raise LabelError(f"image {name!r}: the predicted faces have no landmarks")
+    of_meshes = count == MESH_LANDMARKS
+    found = (None if faces.meshes is None else faces.meshes.landmarks68[..., :2]) if of_meshes else faces.landmarks
+    if found is None:
+        what = "meshes, whose 68 points are judged" if of_meshes else "landmarks"
+        raise LabelError(f"image {name!r}: the predicted faces have no {what}")
     centres = truth.boxes[rows].reshape(-1, 2, 2).mean(axis=1)
     labelled: BoolArray = np.any(truth.visible[rows], axis=1)
-    noses = np.where(labelled[:, None], truth.points[rows, Landmark.NOSE], centres)
+    nose = NOSE_OF_68 if of_meshes else Landmark.NOSE
+    noses = np.where(labelled[:, None], truth.points[rows, nose], centres)
     owner = assign(faces, truth.boxes[rows], noses)
-    points[owner >= 0] = faces.landmarks[owner[owner >= 0]]
+    points[owner >= 0] = found[owner[owner >= 0]]
     return points
 
 

@@ -30,12 +30,13 @@ class Settings:
         threshold: lowest score kept.
         nms: IoU threshold of non-maximum suppression, or of box voting where there are several looks.
         nms_min_area: NMS by the intersection over the smaller box's area, not by IoU.
+        meshes: find each face's mesh as well; the detector must have the branch for it.
         turns: quarter turns, counter-clockwise, by which every picture is turned before it is seen; faces are
             those of the turned picture.
         box_style: replace the boxes by those that the landmarks imply in this style; ``None``: leave them.
 
     Raises:
-        ConfigError: a number is not between 0 and 1, or ``nms_min_area`` where boxes are voted on.
+        ConfigError: a number is not between 0 and 1, or ``nms_min_area`` or ``meshes`` where boxes are voted on.
     """
 
     augmentation: Augmentation = PLAIN
@@ -44,6 +45,7 @@ class Settings:
     nms_min_area: bool = False
     turns: int = 0
     box_style: BoxStyle | None = None
+    meshes: bool = False
 
     def __post_init__(self) -> None:
         for name in ("threshold", "nms"):
@@ -51,6 +53,8 @@ class Settings:
                 raise ConfigError(f"{name} must lie between 0 and 1, not {getattr(self, name)}")
         if self.nms_min_area and self.augmentation.looks > 1:
             raise ConfigError(f"{self.augmentation}: there box voting takes the place of NMS; leave nms_min_area away")
+        if self.meshes and self.augmentation.looks > 1:
+            raise ConfigError(f"{self.augmentation}: meshes of several looks cannot be merged; look once")
 
     def provenance(self, detector: Detector) -> Provenance:
         """Where predictions of ``detector`` with these settings come from."""
@@ -103,7 +107,12 @@ def predict(
         name, path = item
         image = np.ascontiguousarray(np.rot90(images.read(path), settings.turns))
         faces = settings.augmentation.detect(
-            detector, image, threshold=settings.threshold, nms=settings.nms, nms_min_area=settings.nms_min_area
+            detector,
+            image,
+            threshold=settings.threshold,
+            nms=settings.nms,
+            nms_min_area=settings.nms_min_area,
+            meshes=settings.meshes,
         )
         if settings.box_style is not None:
             faces = settings.box_style.restyled(faces)

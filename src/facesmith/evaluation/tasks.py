@@ -48,6 +48,7 @@ class Task(Generic[T]):
         levels: attribute -> names of its levels.
         from_detector: whether predictions can come from a detector of boxes and five landmarks.
         listed: names of all of the protocol's images, where ``truth`` has some of them only.
+        meshes: whether a detector's faces need meshes.
         turns: quarter turns, counter-clockwise, by which the pictures are turned; ``truth`` is turned already.
     """
 
@@ -62,6 +63,7 @@ class Task(Generic[T]):
     from_detector: bool = True
     listed: tuple[str, ...] | None = None
     turns: int = 0
+    meshes: bool = False
 
     @property
     def known(self) -> tuple[str, ...]:
@@ -175,14 +177,15 @@ def coco_task(truth: Path) -> Task[coco.Truth]:
 
 
 def landmark_task(truth: Path, protocol: landmarks.Protocol) -> Task[landmarks.Truth]:
-    """Any landmark protocol; those of other than five points take files of points only."""
+    """Any landmark protocol. Detectors give five points, their meshes 68; other protocols take files of points only."""
     loaded = landmarks.load_truth(truth, protocol)
     return Task(
         loaded,
         names=lambda loaded: loaded.images,
         evaluate=lambda found, loaded, origin: landmarks.evaluate(found, loaded, provenance=origin),
         read=read_points_or_faces,
-        from_detector=loaded.points.shape[1] == 5,
+        from_detector=loaded.points.shape[1] in (5, 68),
+        meshes=loaded.points.shape[1] == 68,
     )
 
 

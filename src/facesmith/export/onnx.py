@@ -1,8 +1,6 @@
 """ONNX export: normalisation, network, decoding and top-K in one graph for every image size."""
 
-import json
-import logging
-import warnings
+import hashlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,13 +11,16 @@ from torch import Tensor, nn
 
 from facesmith import configs, files
 from facesmith.detectors.base import DetectorNetwork
+from facesmith.detectors.retinaface.model import RetinaFace
 from facesmith.detectors.weights import kind_of
 from facesmith.errors import MissingExtraError, ModelError
+from facesmith.export import graphs
+from facesmith.export.meshes import mesh_file
+from facesmith.runtime.meshes import MESHES_KEY, mesh_path
 
 INPUT = "images"
-OUTPUTS = ("boxes", "scores", "landmarks")
-OPSET = 18
-
+MESH = 3
+"""Place of the mesh parameters among a network's outputs."""
 PARITY_SHAPES = tuple((batch, *size) for size in ((480, 640), (224, 320), (97, 131)) for batch in (1, 2))
 PARITY_TOLERANCE = 1e-4
 SWAPPED = 16
@@ -35,28 +36,41 @@ class Parity(NamedTuple):
     landmarks: float
 
 
+class MeshParity(NamedTuple):
+    """The same of a network with a mesh branch."""
+
+    boxes: float
+    scores: float
+    landmarks: float
+    mesh: float
+    anchors: float
+
+
 class _Exported(nn.Module):
     def __init__(self, model: DetectorNetwork) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         return self.model.export_forward(images)
 
 
-def export_onnx(model: DetectorNetwork, path: Path, *, name: str, **facts: Any) -> Parity:
+def export_onnx(model: DetectorNetwork, path: Path, *, name: str, **facts: Any) -> Parity | MeshParity:
     """Write ``model`` to ``path`` after checking that onnxruntime agrees with torch.
 
     The file takes ``images`` uint8 (B, H, W, 3) RGB of any B, H, W and gives ``boxes`` (B, K, 4), ``scores``
     (B, K) and ``landmarks`` (B, K, 5, 2) in pixels of the input. ``name``, the configuration and ``facts`` go
     into its metadata under ``facesmith``.
 
+    Of a RetinaFace with a mesh branch it also gives ``mesh`` (B, K, 144) and ``anchors`` (B, K, 4), which the file
+    beside it (:func:`facesmith.export.meshes.mesh_file`) makes meshes of; its checksum is in the metadata.
+
     Raises:
         ModelError: the two differ by more than :data:`PARITY_TOLERANCE`; nothing is written then.
         MissingExtraError: onnx, onnxscript or onnxslim is not installed.
     """
     try:
-        import onnx
+        import onnx  # noqa: F401 - :mod:`graphs` needs it
         import onnxscript  # noqa: F401 - torch's exporter needs it
         import onnxslim
     except ImportError as error:
@@ -64,6 +78,7 @@ def export_onnx(model: DetectorNetwork, path: Path, *, name: str, **facts: Any) 
 
     model = model.eval().cpu()
     graph = onnxslim.slim(_trace(model))
+    meshes = mesh_file(model, name) if isinstance(model, RetinaFace) and model.mesh else None
     metadata = {
         "name": name,
         "detector": kind_of(model),
@@ -71,79 +86,58 @@ def export_onnx(model: DetectorNetwork, path: Path, *, name: str, **facts: Any) 
         "size": model.usual_size,
         **facts,
     }
-    del graph.metadata_props[:]
-    onnx.helper.set_model_props(graph, {"facesmith": json.dumps(metadata)})
-    graph.producer_name, graph.producer_version, graph.doc_string = "facesmith", "", ""
-    onnx.checker.check_model(graph, full_check=True)
-    data = graph.SerializeToString()
+    if meshes is not None:
+        metadata[MESHES_KEY] = hashlib.sha256(meshes).hexdigest()
+    data = graphs.finished(graph, metadata)
     parity = check_parity(model, data)
     if max(parity) > PARITY_TOLERANCE:
         raise ModelError(f"{name}: onnxruntime and torch differ: {parity}; more than {PARITY_TOLERANCE}")
     files.write_bytes(path, data)
+    if meshes is not None:
+        files.write_bytes(mesh_path(path), meshes)
     return parity
 
 
 def _trace(model: DetectorNetwork) -> Any:
     """The ONNX model with batch, height and width as named dynamic dimensions."""
     example = torch.zeros(2, 192, 224, 3, dtype=torch.uint8)
-    free = dict.fromkeys(range(3), torch.export.Dim.DYNAMIC)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter warns about its own internals
-        program = torch.onnx.export(
-            _Exported(model),
-            (example,),
-            dynamo=True,
-            input_names=[INPUT],
-            output_names=list(OUTPUTS),
-            dynamic_shapes={"images": free},
-            opset_version=OPSET,
-            external_data=False,
-            verbose=False,
-        )
-    assert program is not None
-    proto = program.model_proto
-    for i, dimension in enumerate(("batch", "height", "width")):
-        _rename_dimension(proto, proto.graph.input[0].type.tensor_type.shape.dim[i].dim_param, dimension)
-    return proto
+    dimensions = {INPUT: ("batch", "height", "width")}
+    return graphs.trace(_Exported(model), (example,), dimensions, model.export_outputs)
 
 
-def _rename_dimension(proto: Any, old: str, new: str) -> None:
-    for value in (*proto.graph.input, *proto.graph.output, *proto.graph.value_info):
-        for dimension in value.type.tensor_type.shape.dim:
-            if dimension.dim_param == old:
-                dimension.dim_param = new
-
-
-def check_parity(model: DetectorNetwork, data: bytes) -> Parity:
+def check_parity(model: DetectorNetwork, data: bytes) -> Parity | MeshParity:
     """Run ``model`` and the ONNX bytes on the same pictures of noise and compare.
 
-    Scores are compared row by row, boxes and landmarks relative to the picture's longer side (or the box's greatest
-    coordinate, if that is more). Rows of nearly equal scores may come in either order.
+    Scores are compared row by row, boxes, landmarks and anchors relative to the picture's longer side (or the box's
+    greatest coordinate, if that is more), parameters of meshes as they are. Rows of nearly equal scores may come in
+    either order.
     """
     import onnxruntime as ort
 
     session = ort.InferenceSession(data, providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(0)
-    worst = np.zeros(3)
+    worst = np.zeros(len(model.export_outputs))
     for shape in PARITY_SHAPES:
         images = smooth_noise(rng, shape)
         with torch.inference_mode():
             ours = [t.numpy() for t in model.export_forward(torch.from_numpy(images))]
-        theirs = session.run(list(OUTPUTS), {INPUT: images})
+        theirs = session.run(list(model.export_outputs), {INPUT: images})
         worst = np.maximum(worst, _differences(ours, theirs, max(shape[1:])))
-    return Parity(*(float(v) for v in worst))
+    return (Parity if len(worst) == 3 else MeshParity)(*(float(v) for v in worst))
 
 
 def _differences(ours: list[Any], theirs: list[Any], side: int) -> npt.NDArray[np.float64]:
-    """Of boxes, scores, landmarks; each row of ours against the row of theirs that is most like it, at most
-    :data:`SWAPPED` places off."""
+    """Of boxes, scores, landmarks and the rest; each row of ours against the row of theirs that is most like it, at
+    most :data:`SWAPPED` places off."""
     shape = ours[1].shape
     scale = np.maximum(np.abs(ours[0]).max(axis=2), side)
-    nearest = np.full((*shape, 2), np.inf)
+    rows = [k for k in range(len(ours)) if k != 1]
+    units = [1.0 if k == MESH else scale for k in rows]
+    nearest = np.full((*shape, len(rows)), np.inf)
     for shift in range(-SWAPPED, SWAPPED + 1):
-        moved = [np.roll(theirs[k], shift, axis=1) for k in (0, 2)]
-        errors = [_greatest(mine, their) / scale for mine, their in zip((ours[0], ours[2]), moved, strict=True)]
+        errors = [
+            _greatest(ours[k], np.roll(theirs[k], shift, axis=1)) / unit for k, unit in zip(rows, units, strict=True)
+        ]
         found = np.stack(errors, axis=2)
         nearer = found.max(axis=2) < nearest.max(axis=2)
         nearest[nearer] = found[nearer]
@@ -155,7 +149,7 @@ def _differences(ours: list[Any], theirs: list[Any], side: int) -> npt.NDArray[n
     compared[:, SWAPPED:] &= steps
     compared[:, max(shape[1] - SWAPPED, 1) :] = False
     worst = nearest[compared].max(axis=0, initial=0.0)
-    return np.array([worst[0], rounding, worst[1]])
+    return np.insert(worst, 1, rounding)
 
 
 def _greatest(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

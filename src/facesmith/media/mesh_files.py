@@ -2,6 +2,7 @@
 
 import json
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 from facesmith import files
 from facesmith.errors import ConfigError
+from facesmith.meshes import Meshes
 
 FloatArray = npt.NDArray[np.floating]
 
@@ -46,6 +48,13 @@ class Mesh:
             raise ConfigError(f"triangles name vertices outside of 0 … {count - 1}")
         if not np.isfinite(self.vertices).all():
             raise ConfigError("a mesh's vertices must be finite")
+
+
+def upright(meshes: Meshes) -> Iterator[Mesh]:
+    """Meshes in image pixels as meshes for files: y up, each head's centre (the mean of its vertices) at 0."""
+    vertices = (meshes.vertices - meshes.vertices.mean(axis=1, keepdims=True)) * np.array([1, -1, 1], np.float32)
+    for places, colours in zip(vertices, meshes.colours, strict=True):
+        yield Mesh(places, meshes.triangles, colours)
 
 
 def write_mesh(path: Path, mesh: Mesh) -> None:

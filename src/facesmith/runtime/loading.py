@@ -8,6 +8,7 @@ from facesmith import weights
 from facesmith.errors import ModelError
 from facesmith.runtime.cpus import chosen_threads
 from facesmith.runtime.detector import Detector
+from facesmith.runtime.meshes import OnnxMeshes, mesh_path
 from facesmith.runtime.session import OnnxSession
 
 
@@ -31,10 +32,8 @@ def load(model: str | PathLike[str] | None = None, *, device: str = "cpu", threa
     path = Path(model)
     if isinstance(model, str) and (record := weights.records().get(model)) is not None:
         data = weights.read(record)
-        return Detector(
-            OnnxSession(data, source=f"model {record.name}", device=device, threads=count),
-            checksum=record.sha256,
-        )
+        session = OnnxSession(data, source=f"model {record.name}", device=device, threads=count)
+        return _detector(session, Path(weights.__file__).with_name(record.file), record.sha256)
     if path.suffix not in (".onnx", ".safetensors"):
         raise ModelError(weights.unknown(str(model)))
     try:
@@ -43,7 +42,25 @@ def load(model: str | PathLike[str] | None = None, *, device: str = "cpu", threa
         raise ModelError(f"cannot read model file {path}: {error.strerror}") from error
     checksum = hashlib.sha256(data).hexdigest()
     if path.suffix == ".onnx":
-        return Detector(OnnxSession(data, source=str(path), device=device, threads=count), checksum=checksum)
+        return _detector(OnnxSession(data, source=str(path), device=device, threads=count), path, checksum)
     from facesmith.runtime.torch_session import TorchSession  # imports torch, 2 s
 
-    return Detector(TorchSession(path, device=device, threads=count), checksum=checksum)
+    torch_session = TorchSession(path, device=device, threads=count)
+    return Detector(torch_session, checksum=checksum, meshes=torch_session.meshes)
+
+
+def _detector(session: OnnxSession, path: Path, checksum: str) -> Detector:
+    """``session`` of the file at ``path``, with its mesh file if it has one."""
+    if session.meshes is None:
+        return Detector(session, checksum=checksum)
+    beside = mesh_path(path)
+
+    def read() -> bytes:
+        try:
+            return beside.read_bytes()
+        except OSError as error:
+            raise ModelError(
+                f"{session.name} needs {beside.name} beside {path.name} for meshes; cannot read it: {error.strerror}"
+            ) from error
+
+    return Detector(session, checksum=checksum, meshes=OnnxMeshes(session, read, source=beside.name))

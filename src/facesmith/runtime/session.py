@@ -63,42 +63,61 @@ class OnnxSession:
         device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
         threads: threads that share one picture's work.
 
+    Attributes:
+        meshes: sha256 of the file that makes meshes (:mod:`facesmith.runtime.meshes`); ``None``: there is none.
+
     Raises:
         ModelError: not a model with facesmith's signature and metadata.
         DeviceError: the device is unknown or cannot be used.
     """
 
     def __init__(self, model: bytes, *, source: str, device: str, threads: int) -> None:
-        import onnxruntime as ort  # 0.1 s
-
-        provider, options, self.device = _provider(device, ort.get_available_providers())
-        settings = ort.SessionOptions()
-        settings.intra_op_num_threads = threads
-        settings.inter_op_num_threads = 1
-        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        settings.enable_mem_pattern = False  # it keeps a plan for every picture size ever seen
-        settings.log_severity_level = 4  # what goes wrong is raised, not logged
-        try:
-            self._session = ort.InferenceSession(model, settings, providers=[(provider, options)])
-        except Exception as error:  # onnxruntime has a dozen classes for this, all private
-            if provider != "CPUExecutionProvider":
-                raise DeviceError(f"{source} cannot run on {device}: {_first_line(error)}") from error
-            raise ModelError(f"{source}: onnxruntime cannot load it: {_first_line(error)}") from error
-        active = self._session.get_providers()
-        if active[0] != provider:
-            raise DeviceError(f"{device} was asked for, but onnxruntime would run {source} on {active[0]}")
+        self._session, self.device = inference_session(model, source=source, device=device, threads=threads)
         self.threads = threads
         metadata = _metadata(self._session, source)
         self.name = str(metadata["name"])
         self.usual_size = str(metadata.get("size", "auto"))  # files of the first release do not say
+        self.meshes: str | None = metadata.get("meshes")
         _check_signature(self._session, source)
 
     def run(self, images: ImageBatch) -> Candidates:
+        boxes, scores, landmarks = self.outputs(images)
+        return Candidates(boxes, scores, landmarks)
+
+    def outputs(self, images: ImageBatch, more: tuple[str, ...] = ()) -> list[FloatArray]:
+        """The three tensors of :class:`Candidates`, and those that are called ``more``.
+
+        Raises:
+            ModelError: onnxruntime fails.
+        """
         try:
-            boxes, scores, landmarks = self._session.run(list(_OUTPUT_RANKS), {"images": images})
+            found: list[FloatArray] = self._session.run([*_OUTPUT_RANKS, *more], {"images": images})
         except Exception as error:  # usually: out of memory
             raise ModelError(f"{self.name} failed on input {images.shape}: {_first_line(error)}") from error
-        return Candidates(boxes, scores, landmarks)
+        return found
+
+
+def inference_session(model: bytes, *, source: str, device: str, threads: int) -> tuple[Any, str]:
+    """onnxruntime's session of a file, and the device's full name; arguments and errors as of :class:`OnnxSession`."""
+    import onnxruntime as ort  # 0.1 s
+
+    provider, options, name = _provider(device, ort.get_available_providers())
+    settings = ort.SessionOptions()
+    settings.intra_op_num_threads = threads
+    settings.inter_op_num_threads = 1
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    settings.enable_mem_pattern = False  # it keeps a plan for every picture size ever seen
+    settings.log_severity_level = 4  # what goes wrong is raised, not logged
+    try:
+        session = ort.InferenceSession(model, settings, providers=[(provider, options)])
+    except Exception as error:  # onnxruntime has a dozen classes for this, all private
+        if provider != "CPUExecutionProvider":
+            raise DeviceError(f"{source} cannot run on {device}: {_first_line(error)}") from error
+        raise ModelError(f"{source}: onnxruntime cannot load it: {_first_line(error)}") from error
+    active = session.get_providers()
+    if active[0] != provider:
+        raise DeviceError(f"{device} was asked for, but onnxruntime would run {source} on {active[0]}")
+    return session, name
 
 
 def cuda_index(device: str) -> int | None:

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facesmith.errors import DeviceError, MissingExtraError
-from facesmith.runtime.session import Candidates, ImageBatch, cuda_index
+from facesmith.meshes import Meshes
+from facesmith.runtime.meshes import MESH_ROWS, MeshRows, at_least_one
+from facesmith.runtime.session import Candidates, FloatArray, ImageBatch, cuda_index
 
 if TYPE_CHECKING:
     import torch
@@ -41,11 +43,41 @@ class TorchSession:
         self._model: Any = load_model(path).eval().to(self._where)
         self.usual_size = str(self._model.usual_size)
         self._one_at_a_time = threading.Lock()
+        self.meshes = TorchMeshes(self) if MESH_ROWS[0] in self._model.export_outputs else None
 
     def run(self, images: ImageBatch) -> Candidates:
+        return Candidates(*self.outputs(images)[:3])
+
+    def outputs(self, images: ImageBatch) -> list[FloatArray]:
+        """Everything that the network gives, in the order of its ``export_outputs``."""
         with self._one_at_a_time, self._torch.inference_mode():
             tensors = self._model.export_forward(self._torch.from_numpy(images).to(self._where))
-            return Candidates(*(tensor.float().cpu().numpy() for tensor in tensors))
+            return [tensor.float().cpu().numpy() for tensor in tensors]
+
+    def dense(self, parameters: FloatArray, anchors: FloatArray) -> Meshes:
+        """As :meth:`MeshSession.decode`, of a network with a mesh branch."""
+        branch = self._model.mesh
+        with self._one_at_a_time, self._torch.inference_mode():
+            rows = (self._torch.from_numpy(array).to(self._where) for array in at_least_one(parameters, anchors))
+            faces = branch.dense(*rows)
+        fields = ("vertices", "colours", "landmarks68", "pose")
+        triangles = branch.config.decoder.topology.finest.triangles
+        columns = {name: getattr(faces, name)[: len(parameters)].cpu().numpy() for name in fields}
+        return Meshes(triangles=triangles, **columns)
+
+
+class TorchMeshes:
+    """The mesh branch of a checkpoint."""
+
+    def __init__(self, session: TorchSession) -> None:
+        self._session = session
+
+    def run(self, images: ImageBatch) -> tuple[Candidates, MeshRows]:
+        boxes, scores, landmarks, parameters, anchors = self._session.outputs(images)
+        return Candidates(boxes, scores, landmarks), MeshRows(parameters, anchors)
+
+    def decode(self, parameters: FloatArray, anchors: FloatArray) -> Meshes:
+        return self._session.dense(parameters, anchors)
 
 
 def torch_device(name: str) -> "torch.device":

@@ -6,6 +6,7 @@ from facesmith.detectors.parts.anchors import PAPER_ANCHORS, AnchorConfig
 from facesmith.detectors.parts.assigners import MatchConfig
 from facesmith.detectors.parts.mobilenet_config import PAPER_MOBILENET, MobileNetConfig
 from facesmith.detectors.parts.resnet_config import RESNET50, RESNET152, ResNetConfig
+from facesmith.detectors.retinaface.mesh.config import MeshBranchConfig
 from facesmith.errors import ConfigError
 
 
@@ -45,6 +46,7 @@ class RetinaFaceConfig:
         mean, scale: an input pixel v of 0…255 enters the network as (v − mean) · scale; one number, or one each for
             red, green and blue.
         candidates: rows that ``decode`` gives, best scores first.
+        mesh: the mesh branch; ``None``: there is none.
 
     Raises:
         ConfigError: ``extra_levels`` is negative.
@@ -60,6 +62,7 @@ class RetinaFaceConfig:
     mean: float | tuple[float, float, float] = 127.5
     scale: float | tuple[float, float, float] = 1 / 64
     candidates: int = 2000
+    mesh: MeshBranchConfig | None = None
 
     def __post_init__(self) -> None:
         if self.extra_levels < 0:

@@ -5,7 +5,8 @@ The configuration says which backbone, which levels and whether the 3×3 layers 
 The two-class softmax of the paper is one logit here (the same function with half the weights).
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -32,19 +33,22 @@ from facesmith.detectors.parts.mobilenet_config import MobileNetConfig
 from facesmith.detectors.parts.resnet import ResNet
 from facesmith.detectors.parts.topk import top_candidates
 from facesmith.detectors.retinaface.config import RetinaFaceConfig
+from facesmith.detectors.retinaface.mesh.branch import MeshBranch, MeshMaps, Positives
 from facesmith.detectors.types import Targets
 from facesmith.errors import ConfigError
 
 
 class RetinaFaceMaps(NamedTuple):
     """Raw outputs for all A anchors of all levels: logits (B, A), codes of boxes (B, A, 4) and landmarks
-    (B, A, 10); ``sizes`` holds (height, width) of each level's map.
+    (B, A, 10); ``sizes`` holds (height, width) of each level's map; ``mesh`` is what the mesh branch needs, if there
+    is one.
     """
 
     logits: Tensor
     boxes: Tensor
     landmarks: Tensor
     sizes: tuple[tuple[int, int], ...]
+    mesh: MeshMaps | None = None
 
 
 class RetinaFace(DetectorNetwork):
@@ -75,6 +79,16 @@ class RetinaFace(DetectorNetwork):
             per_channel = torch.tensor(getattr(config, name), dtype=torch.float32).reshape(-1, 1, 1)
             self.register_buffer(name, per_channel, persistent=False)
         self._initialise()
+        self.mesh = MeshBranch(config.channels, config.anchors.per_cell, config.mesh) if config.mesh else None
+        if config.mesh and config.mesh.alone:
+            self.requires_grad_(False)
+            assert self.mesh is not None
+            self.mesh.head.requires_grad_(True)
+
+    def train(self, mode: bool = True) -> Self:
+        """As of any module; but where the mesh branch is trained alone, batch-norm statistics stay as they are."""
+        alone = self.config.mesh is not None and self.config.mesh.alone
+        return super().train(mode and not alone)
 
     def _initialise(self) -> None:
         for module in self.modules():
@@ -97,19 +111,23 @@ class RetinaFace(DetectorNetwork):
         x = (images.float() - self.mean) * self.scale
         levels = self.neck(self.backbone(x.contiguous(memory_format=torch.channels_last)))
         per_cell = self.config.anchors.per_cell
-        rows = []
+        rows, features = [], []
         for level, context in zip(levels, self.context, strict=True):
-            out = self.head(context(level)).permute(0, 2, 3, 1)  # (B, h, w, per_cell * 15)
+            seen = context(level)
+            features.append(seen.flatten(2))
+            out = self.head(seen).permute(0, 2, 3, 1)  # (B, h, w, per_cell * 15)
             logits, codes = out[..., :per_cell], out[..., per_cell:]
             rows.append(
                 torch.cat((logits.unflatten(-1, (per_cell, 1)), codes.unflatten(-1, (per_cell, 14))), -1).flatten(1, 3)
             )
         maps = torch.cat(rows, dim=1).float()
         sizes = tuple((level.shape[2], level.shape[3]) for level in levels)
-        return RetinaFaceMaps(maps[..., 0], maps[..., 1:5], maps[..., 5:], sizes)
+        mesh = MeshMaps(images, torch.cat(features, dim=2).transpose(1, 2)) if self.mesh else None
+        return RetinaFaceMaps(maps[..., 0], maps[..., 1:5], maps[..., 5:], sizes, mesh)
 
     def loss(self, maps: RetinaFaceMaps, targets: Targets) -> dict[str, Tensor]:
-        """The weighted terms ``class``, ``box``, ``landmark`` (Eq. 1), divided by their numbers of positives.
+        """The weighted terms ``class``, ``box``, ``landmark`` (Eq. 1), divided by their numbers of positives, and those
+        of the mesh branch (:meth:`MeshBranch.loss`), which are all where it is trained alone.
 
         Faces without landmarks train class and box only. Hard negatives are mined over the whole batch, so
         that pictures without faces teach as well. In a distributed run positives are counted and negatives
@@ -129,6 +147,13 @@ class RetinaFace(DetectorNetwork):
         face = torch.stack([m.face for m in matches])[image, anchor] + starts[image]
         box, points = torch.cat(list(targets.boxes))[face], torch.cat(list(targets.landmarks))[face]
         known = points.isfinite().all(dim=2).all(dim=1)
+
+        mesh: dict[str, Tensor] = {}
+        if self.mesh is not None:
+            assert maps.mesh is not None
+            mesh = self.mesh.loss(maps.mesh, Positives(image, anchor, boxes[anchor], box, points))
+            if self.mesh.config.alone:
+                return mesh
 
         counts = torch.tensor([len(image), int(known.sum()), len(label)], device=label.device)
         positives, with_points, images = total_over_processes(counts).tolist()
@@ -150,13 +175,37 @@ class RetinaFace(DetectorNetwork):
             "class": class_loss / mean_positives,
             "box": config.box * box_loss / mean_positives,
             "landmark": config.landmark * point_loss / mean_with_points,
+            **mesh,
         }
 
     def decode(self, maps: RetinaFaceMaps) -> tuple[Tensor, Tensor, Tensor]:
         """Maps -> boxes (B, K, 4), scores (B, K) falling, landmarks (B, K, 5, 2), in pixels of the input."""
-        scores, index = top_candidates(maps.logits, self.config.candidates)
+        return self._decode(maps, *top_candidates(maps.logits, self.config.candidates))
+
+    def _decode(self, maps: RetinaFaceMaps, scores: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         at = make_anchors(self.config.anchors, maps.sizes, maps.logits.device)[index]
         boxes = maps.boxes.gather(1, index[..., None].expand(-1, -1, 4))
         points = maps.landmarks.gather(1, index[..., None].expand(-1, -1, 10))
         config = self.config.anchors
         return decode_boxes(boxes, at, config), scores, decode_landmarks(points, at, config)
+
+    @property
+    def export_outputs(self) -> tuple[str, ...]:
+        """With a mesh branch also ``mesh`` (B, K, 144), its parameters, and ``anchors`` (B, K, 4), their squares."""
+        return (*super().export_outputs, *(("mesh", "anchors") if self.mesh is not None else ()))
+
+    def export_forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """As every detector's; with a mesh branch five tensors, see :attr:`export_outputs`."""
+        if self.mesh is None:
+            return super().export_forward(images)
+        maps: RetinaFaceMaps = self(images.permute(0, 3, 1, 2))
+        assert maps.mesh is not None
+        scores, index = top_candidates(maps.logits, self.config.candidates)
+        anchors = anchor_boxes(make_anchors(self.config.anchors, maps.sizes, maps.logits.device))[index]
+        return *self._decode(maps, scores, index), self.mesh(maps.mesh.features, index), anchors
+
+    def start_from(self, tensors: Mapping[str, Tensor]) -> None:
+        """Also those of a network without the mesh branch, which then stays as it is."""
+        if not any(name.startswith("mesh.") for name in tensors):
+            tensors = {**{k: v for k, v in self.state_dict().items() if k.startswith("mesh.")}, **tensors}
+        super().start_from(tensors)

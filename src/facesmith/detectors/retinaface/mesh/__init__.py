@@ -1,5 +1,6 @@
 """The mesh branch of RetinaFace: 128 + 7 + 9 parameters a face -> a coloured mesh -> a picture -> the loss of eq. 3.
 
+``config``     sizes and weights of the loss, without torch
 ``topology``   our own triangulation, its pooling hierarchy and its landmarks
 ``template``   an average head-like surface on it, for a start without trained weights
 ``chebyshev``  graph convolution (eq. 2)
@@ -11,5 +12,6 @@
 ``renderer``   all of them together: parameters -> picture
 ``loss``       crops of anchors and the dense regression loss (eq. 3)
 ``outputs``    parameters -> vertices in image pixels, 68 and five landmarks, yaw, pitch, roll
+``branch``     all of it on a detector: head, loss, outputs
 ``pose``       yaw, pitch, roll from vertices, without torch
 """

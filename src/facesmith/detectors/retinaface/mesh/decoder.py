@@ -6,48 +6,19 @@ CoMA's (16, 16, 16, 32 filters, ReLU) were tried first and lost detail at the co
 filters grow as the mesh shrinks, and the non-linearity is ELU.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facesmith.detectors.retinaface.mesh.chebyshev import ChebyshevConv, SparseProduct
+from facesmith.detectors.retinaface.mesh.config import MeshConfig
 from facesmith.detectors.retinaface.mesh.template import template_vertices
 from facesmith.detectors.retinaface.mesh.topology import Topology
-from facesmith.errors import ConfigError
+
+__all__ = ["CHANNELS", "MeshConfig", "MeshDecoder"]
 
 CHANNELS = 6
 """x, y, z in units of 10 cm (x right, y up, z towards the viewer), r, g, b of the skin in 0...1."""
-
-
-@dataclass(frozen=True)
-class MeshConfig:
-    """Sizes of the mesh and its decoder.
-
-    Attributes:
-        latent: shape and texture parameters a face, P_ST.
-        filters: channels of the convolutions, finest level first; there are as many poolings.
-        order: polynomials a convolution, K.
-        coarsest: rings of the coarsest hexagon; 2 rings and 4 poolings make 3,169 vertices (``Topology.build``).
-
-    Raises:
-        ConfigError: a number is not positive.
-    """
-
-    latent: int = 128
-    filters: tuple[int, ...] = (24, 32, 64, 128)
-    order: int = 4
-    coarsest: int = 2
-
-    def __post_init__(self) -> None:
-        if not self.filters or min(self.latent, self.order, self.coarsest, *self.filters) < 1:
-            raise ConfigError(f"a mesh decoder needs positive sizes and at least one level, not {self}")
-
-    @property
-    def topology(self) -> Topology:
-        """The mesh with its hierarchy."""
-        return Topology.build(self.coarsest, len(self.filters))
 
 
 class MeshDecoder(nn.Module):

@@ -47,6 +47,11 @@ class DenseFaces(NamedTuple):
     pose: Tensor
 
 
+def parameter_count(latent: int) -> int:
+    """Numbers that describe a face in its picture: P_ST, P_cam and P_ill; 144."""
+    return latent + CAMERA_PARAMETERS + ILLUMINATION_PARAMETERS
+
+
 def split_parameters(parameters: Tensor, latent: int = 128) -> Parameters:
     """(K, latent + 7 + 9) -> its three parts."""
     sizes = [latent, CAMERA_PARAMETERS, ILLUMINATION_PARAMETERS]

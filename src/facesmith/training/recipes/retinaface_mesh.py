@@ -1,0 +1,35 @@
+"""The mesh branch on the shipped RetinaFace with MobileNet-0.25, which stays as it is: boxes, scores and landmarks are
+the same to the bit.
+
+Command: ``facesmith train retinaface-mobilenet0.25-mesh --data DIR --init FILE`` (DIR: unpacked photographs and label
+files; FILE: ``retinaface-mobilenet0.25.safetensors``, which lies in ``facesmith/weights``). The mesh decoder is the one
+beside it, pre-trained by ``python -m facesmith.training.mesh_autoencoder``; ``--decoder`` takes another.
+
+The paper trains all branches together, from ImageNet weights, on all of WIDER FACE: give ``mesh=MeshBranchConfig()`` to
+``facesmith.detectors.retinaface.config.R152`` for its network.
+"""
+
+from dataclasses import replace
+
+from facesmith.data.batches import BatchConfig
+from facesmith.data.sources import SourceConfig
+from facesmith.detectors.retinaface.mesh.config import MeshBranchConfig
+from facesmith.training.loop import TrainConfig
+from facesmith.training.optimisers import AdamW
+from facesmith.training.recipes import retinaface_mobilenet025
+from facesmith.training.recipes.recipe import Recipe
+from facesmith.training.schedule import Cosine
+
+RECIPE = Recipe(
+    name="retinaface-mobilenet0.25-mesh",
+    model=replace(retinaface_mobilenet025.RECIPE.model, mesh=MeshBranchConfig(alone=True)),
+    train=TrainConfig(
+        steps=4_000,
+        batch=BatchConfig(images=16, sides=(320,)),
+        optimiser=AdamW(rate=3e-3, weight_decay=0.02),
+        schedule=Cosine(warmup=100, final=0.01),
+        ema=0.995,
+        workers=1,
+    ),
+    sources=(SourceConfig("widerface", share=0.85), SourceConfig("landmarks", share=0.15, complete=False)),
+)
