@@ -21,6 +21,7 @@ class Verb(NamedTuple):
 
 VERBS = {
     "detect": Verb("facesmith.cli.detect:Detect", "find faces in pictures, folders or a list of paths"),
+    "anonymize": Verb("facesmith.cli.anonymize:Anonymize", "hide faces in pictures and videos"),
     "train": Verb("facesmith.cli.train:Train", "train a detector on labelled photographs"),
     "export": Verb("facesmith.cli.export:Export", "export trained weights to ONNX"),
     "evaluate": Verb("facesmith.cli.evaluate:Evaluate", "judge a detector by a benchmark's protocol"),

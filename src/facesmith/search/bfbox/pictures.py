@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -63,7 +63,8 @@ class Pictures:
     def write(self, folder: Path) -> None:
         """Write plain arrays, which :meth:`read` maps."""
         truth = self.truth
-        arrays = (self.recalibration, self.validation, truth.boxes, truth.offsets, truth.subsets["all"])
+        arrays: tuple[npt.NDArray[Any], ...] = (self.recalibration, self.validation, truth.boxes, truth.offsets)
+        arrays = (*arrays, truth.subsets["all"])
         for name, array in zip(_FILES, arrays, strict=True):
             with files.replacing(folder / f"{name}.npy") as temporary:
                 np.save(temporary, array)
