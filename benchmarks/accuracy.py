@@ -22,7 +22,7 @@ import tyro
 
 from facesmith import __version__, files
 from facesmith.errors import FacesmithError
-from facesmith.evaluation import widerface
+from facesmith.evaluation import landmarks, widerface
 from facesmith.evaluation.augmentation import Augmentation
 from facesmith.evaluation.development import Development
 from facesmith.evaluation.predict import Settings, find_pictures, predict
@@ -86,6 +86,7 @@ class Accuracy:
             ("fddb", dev.fddb(), plain),
             *((f"fddb, turned {90 * n:+d}°", dev.fddb(turns=n), plain) for n in (1, -1)),
             ("frames", dev.frames(), plain),
+            *([("frames, meshes", dev.frames(landmarks.FRAMES_68), plain)] if detector.has_meshes else []),
         ]
 
 
@@ -130,7 +131,7 @@ def at(size: str) -> Settings:
 def measure(name: str, task: Task[Any], settings: Settings, detector: Detector, images: Path) -> Measured:
     """Run ``detector`` over the photographs of ``task`` that are there, and judge it."""
     pictures = find_pictures(images, task.images)
-    task, settings = task.subset(pictures), replace(settings, turns=task.turns)
+    task, settings = task.subset(pictures), replace(settings, turns=task.turns, meshes=task.meshes)
     start, cpu_start = time.perf_counter(), time.process_time()
     found: Predictions = {one.name: one.faces for one in predict(detector, pictures, settings)}
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
@@ -175,6 +176,8 @@ def shown(result: Result) -> dict[str, float]:
     if result.protocol == "frames":
         wanted = ("nme_box", "nme_interocular", "failure_interocular@0.10")
         return {name: result.metrics[name] for name in wanted if name in result.metrics}
+    if result.protocol == "frames-68":
+        return {name: result.metrics[name] for name in ("nme", "failure@0.10") if name in result.metrics}
     return {f"AP {name}": value for name, value in result.metrics.items()}
 
 

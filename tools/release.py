@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("weights", type=Path)
     parser.add_argument("--command", required=True, help="the command that trained them")
     parser.add_argument("--faces", type=float, nargs=2, required=True, help="face sides it was trained for, in pixels")
+    parser.add_argument("--also", default="", help="what it was trained on besides the usual photographs")
     parser.add_argument("--figures", type=Path, help="JSON of benchmarks/accuracy.py")
     arguments = parser.parse_args()
 
@@ -56,7 +57,7 @@ def main() -> None:
         sha256=sha256,
         bytes=len(data),
         licence=LICENCE,
-        training_data=TRAINING_DATA,
+        training_data="; ".join(filter(None, (TRAINING_DATA, arguments.also))),
         command=arguments.command,
         input="uint8 RGB, any batch, height and width",
         parameters=sum(p.numel() for p in model.parameters()),

@@ -32,6 +32,6 @@ class Development:
         """FDDB, turned counter-clockwise by ``turns`` quarters."""
         return fddb_task(self.labels / "ground-truth/FDDB-folds", self.images, turns=turns)
 
-    def frames(self) -> Task[landmarks.Truth]:
-        """The video frames."""
-        return landmark_task(self.labels / "landmarks68.txt", landmarks.FRAMES)
+    def frames(self, protocol: landmarks.Protocol = landmarks.FRAMES) -> Task[landmarks.Truth]:
+        """The video frames: five points, or by ``landmarks.FRAMES_68`` those of meshes."""
+        return landmark_task(self.labels / "landmarks68.txt", protocol)

@@ -130,6 +130,11 @@ class Detector:
 
     __call__ = detect
 
+    @property
+    def has_meshes(self) -> bool:
+        """Whether :meth:`detect` can give meshes."""
+        return self._meshes is not None
+
     def size_rule(self, size: SizeRule | str | int) -> SizeRule:
         """The rule that ``size`` means for this model: ``auto`` is its usual size.
 

@@ -20,6 +20,9 @@ from facesmith.errors import ModelError
 DEFAULT = "retinaface-mobilenet0.25"
 """The model that runs where none is named."""
 
+MESHES = "retinaface-mobilenet0.25-mesh"
+"""The model that runs where none is named and meshes are asked for."""
+
 
 @dataclass(frozen=True)
 class Figure:
