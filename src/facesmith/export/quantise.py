@@ -28,7 +28,7 @@ def quantise(model: bytes, batches: Iterable[ImageBatch]) -> bytes:
     Args:
         model: an ONNX file as :func:`facesmith.export.onnx.export_onnx` writes it.
         batches: calibration pictures, (B, H, W, 3) uint8 RGB, of the kind and at the size that the model will see; a
-            few dozen photographs do.
+            few hundred photographs do (with 64 kpnet-drnet lost 2.4 points of recall, with 256 none).
 
     Returns:
         An ONNX file of the same signature, its metadata plus ``"precision": "int8"``.

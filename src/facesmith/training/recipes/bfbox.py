@@ -1,6 +1,6 @@
 """BFBox networks from scratch: ``bfbox-tiny`` on a CPU, ``bfbox`` by the paper's schedule.
 
-Commands: ``facesmith search bfbox --data DIR --flops 0.6G`` finds a network, ``facesmith train bfbox-tiny --model
+Command: ``facesmith search bfbox --data DIR --flops 0.6G`` finds a network, ``facesmith train bfbox-tiny --model
 runs/search/best.json --data DIR`` trains it. Without ``--model`` the recipes train the space's plain network (3×3
 bottlenecks, top-down pyramid), to compare with.
 Hardware and time: ``bfbox-tiny`` 3 CPU cores; 6,000 steps of 32 windows of 320² (640² every fifth). ``bfbox``: not run

@@ -69,7 +69,8 @@ def _markdown(study: Study, place: Place, found: dict[str, list[Verdict]]) -> st
     table = [[line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in lines]
     table.insert(1, rule)
     batch = place.train.batch
-    trained = f"Each network: {place.train.steps:,} steps of {batch.images} images."
+    all_given = place.given.keys() >= study.networks.keys()
+    trained = "" if all_given else f"Each network: {place.train.steps:,} steps of {batch.images} images."
     given = [f"{name}: the weights {path}." for name, path in place.given.items()]
     protocols: dict[str, list[str]] = {}
     for name, verdicts in found.items():
@@ -82,7 +83,7 @@ def _markdown(study: Study, place: Place, found: dict[str, list[Verdict]]) -> st
             "",
             f"{study.source}; the paper's figures in brackets. {study.differs}",
             "",
-            " ".join([trained, *given]),
+            " ".join(filter(None, [trained, *given])),
             "",
             *(f"| {' | '.join(line)} |" for line in table),
             "",
