@@ -5,8 +5,8 @@ Command: ``facesmith train retinaface-mobilenet0.25-mesh --data DIR --init FILE`
 files; FILE: ``retinaface-mobilenet0.25.safetensors``, which lies in ``facesmith/weights``). The mesh decoder is the one
 beside it, pre-trained by ``python -m facesmith.training.mesh_autoencoder``; ``--decoder`` takes another.
 Hardware and time: 0.55 s of one CPU core (AVX-512) a step of 16 windows of 320², 4,000 steps in 40 minutes.
-Expected: about the figures that ``facesmith models`` shows for it, which 2,500 steps reached. Published (paper, Table 3;
-ResNet-152, WIDER val): the branch raises the hard AP from 91.7 to 91.9; it has no figure for the meshes themselves here.
+Expected: about the figures that ``facesmith models`` shows for it, which 2,500 steps reached. Published (paper, Table
+3; ResNet-152, WIDER val): the branch raises the hard AP from 91.7 to 91.9.
 
 The paper trains all branches together, from ImageNet weights, on all of WIDER FACE: give ``mesh=MeshBranchConfig()`` to
 ``facesmith.detectors.retinaface.config.R152`` for its network.
