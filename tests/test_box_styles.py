@@ -51,6 +51,17 @@ class TestBoxes:
             BoxStyle(*numbers)
 
 
+class TestParse:
+    def test_names_and_numbers(self) -> None:
+        assert [BoxStyle.parse(name) for name in STYLES] == list(STYLES.values())
+        assert BoxStyle.parse("-0.05, -.25,1.1,1.7") == BoxStyle(-0.05, -0.25, 1.1, 1.7)
+
+    @pytest.mark.parametrize("text", ["afw", "0,0,1", "0,0,1,1,1", "0,0,0,1", "0,0,x,1", ""])
+    def test_what_is_neither(self, text: str) -> None:
+        with pytest.raises(ConfigError, match=r"no such box style: .*; write square, wider, fddb, or dx,dy,sx,sy"):
+            BoxStyle.parse(text)
+
+
 class TestRestyled:
     def test_only_boxes_change(self) -> None:
         faces = Faces(np.zeros((2, 4)), np.array([0.9, 0.4]), POINTS, np.array([3, 5]))

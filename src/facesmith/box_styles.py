@@ -7,7 +7,7 @@ we define it"). `facesmith box-style` fits the constants here, and those of any 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,6 @@ from facesmith.faces import Faces
 from facesmith.geometry import box_from_landmarks
 
 FloatArray = npt.NDArray[np.float32]
-StyleName = Literal["square", "wider", "fddb"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,24 @@ class BoxStyle:
         finite = np.isfinite([self.dx, self.dy, self.sx, self.sy]).all()
         if not finite or self.sx <= 0 or self.sy <= 0:
             raise ValueError(f"a box style has finite numbers, sx and sy above 0; not {self}")
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """A style as it is written on the command line: one of :data:`STYLES`, or ``dx,dy,sx,sy``, which
+        `facesmith box-style` prints.
+
+        Raises:
+            ConfigError: ``text`` is neither.
+        """
+        if text in STYLES:
+            return cls(**vars(STYLES[text]))
+        try:
+            return cls(*(float(number) for number in text.split(",")))
+        except (TypeError, ValueError):
+            known = ", ".join(STYLES)
+            raise ConfigError(
+                f"no such box style: {text!r}; write {known}, or dx,dy,sx,sy as `facesmith box-style` prints them"
+            ) from None
 
     def boxes(self, landmarks: npt.ArrayLike) -> FloatArray:
         """Boxes (n, 4) float32 x1, y1, x2, y2 around (n, 5, 2) ``landmarks``, in the landmarks' pixels.
@@ -114,5 +131,5 @@ FDDB = BoxStyle(0.0, -0.263, 1.182, 1.775)
 """FDDB: the rectangles that overlap its ellipses most; medians over 621 faces of 350 images, whose landmarks are
 those of retinaface-mobilenet0.25 (dx by symmetry)."""
 
-STYLES: Mapping[StyleName, BoxStyle] = {"square": SQUARE, "wider": WIDER, "fddb": FDDB}
+STYLES: Mapping[str, BoxStyle] = {"square": SQUARE, "wider": WIDER, "fddb": FDDB}
 """By the names that the command line takes."""

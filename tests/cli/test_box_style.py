@@ -75,8 +75,10 @@ def write_ellipses(folder: Path, style: BoxStyle) -> Path:
 
 
 def printed(out: str) -> tuple[list[float], list[float]]:
-    """The medians, and their spread."""
-    _, head, medians, spread = out.splitlines()
+    """The medians, and their spread; the last line is a flag that means the medians."""
+    _, head, medians, spread, use = out.splitlines()
+    style = BoxStyle.parse(use.removeprefix("use it: --box-style="))
+    assert list(vars(style).values()) == [float(word) for word in medians.split()[:4]]
     assert head.split() == ["dx", "dy", "sx", "sy"]
     assert medians.endswith("  median")
     assert spread.endswith("  median absolute deviation")
@@ -170,6 +172,11 @@ class TestUse:
         boxes = np.array([face["box"] for face in styled["faces"]])
         np.testing.assert_allclose(boxes, WIDER.boxes(points), atol=0.02)
         assert abs(boxes - [face["box"] for face in own["faces"]]).max() > 1
+        numbers = f"--box-style={','.join(map(str, vars(WIDER).values()))}"
+        assert json.loads(run(*shared, numbers)[1]) == [styled]
+        code, out, err = run(*shared, "--box-style", "afw")
+        assert (code, out) == (2, "")
+        assert "no such box style: 'afw'" in err
 
     def test_evaluate(self, run: Run, tmp_path: Path, pictures: Path, tiny_model: Path) -> None:
         """Ellipses in boxes of the style: these overlap them more than the network's own square boxes."""

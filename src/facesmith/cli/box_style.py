@@ -44,7 +44,8 @@ class BoxStyle:
     """Fit a box style: how labelled boxes lie about the square that a face's landmarks imply.
 
     Prints the medians of dx, dy (from the square's centre to the box's), sx, sy (the box's width and height),
-    all in shares of the square's side, and their spread: the median absolute deviation from the median.
+    all in shares of the square's side, their spread (the median absolute deviation from the median), and the
+    `--box-style` of `detect` and `evaluate` that applies them.
     Faces that the labels mark as not counting are left out.
     """
 
@@ -84,6 +85,7 @@ class BoxStyle:
         print("".join(f"{name:>8}" for name in ("dx", "dy", "sx", "sy")))
         for row, what in ((median, "median"), (spread, "median absolute deviation")):
             print("".join(f"{value:8.3f}" for value in row) + f"  {what}")
+        print(f"use it: --box-style={','.join(f'{value:.3f}' for value in median)}")
         return 0
 
     def _truth(self, images: Path) -> Mapping[str, Labels]:

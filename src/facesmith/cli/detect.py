@@ -15,7 +15,7 @@ import numpy.typing as npt
 import tyro
 
 from facesmith import images, weights
-from facesmith.box_styles import STYLES, StyleName
+from facesmith.box_styles import BoxStyle
 from facesmith.cli.inputs import Input, check_outputs, expand, unique_names
 from facesmith.errors import ConfigError, ImageError
 from facesmith.faces import Faces
@@ -81,8 +81,9 @@ class Detect:
     size: str = "auto"
     """The network's input: auto (long side 160 to 1280), original, N (long side) or short:N, in pixels."""
 
-    box_style: StyleName | None = None
-    """Print the boxes that landmarks imply in this style, not those that the model predicts."""
+    box_style: Annotated[str | None, tyro.conf.arg(metavar="STYLE")] = None
+    """Print the boxes that landmarks imply in this style, not those that the model predicts: square, wider, fddb, or
+    the dx,dy,sx,sy that `facesmith box-style` fits to other labels."""
 
     model: Annotated[str | None, tyro.conf.arg(metavar="NAME-OR-FILE")] = None
     """A name that `facesmith models` lists, or an .onnx or .safetensors file."""
@@ -101,12 +102,13 @@ class Detect:
             raise ConfigError("--json and --jsonl exclude each other")
         if self.mesh_format is not None and not (self.mesh and self.save):
             raise ConfigError("--mesh-format needs --mesh and, for the folder, --save")
+        style = None if self.box_style is None else BoxStyle.parse(self.box_style)
         check_outputs(self.paths, self._outputs())
         detector = load(self.model or (weights.MESHES if self.mesh else None), device=self.device, threads=self.threads)
         detector.detect([], size=self.size, threshold=self.threshold, meshes=self.mesh)  # wrong settings fail at once
 
         def work(task: Task) -> Picture | ImageError:
-            return self._detect(detector, task)
+            return self._detect(detector, task, style)
 
         cv2.setNumThreads(1)  # pictures run side by side; OpenCV's own threads would come on top
         with contextlib.closing(ordered_map(work, self._tasks(), workers=detector.threads)) as pictures:
@@ -125,7 +127,7 @@ class Detect:
                 self.crops / crops_name(found.name) if self.crops and usable else None,
             )
 
-    def _detect(self, detector: Detector, task: Task) -> Picture | ImageError:
+    def _detect(self, detector: Detector, task: Task, style: BoxStyle | None) -> Picture | ImageError:
         """Read, detect and save; all in one worker thread, so that memory holds one picture a worker."""
         path = task.found.path
         if task.found.problem is not None:
@@ -133,8 +135,8 @@ class Detect:
         try:
             image = images.read(path)
             faces = detector.detect(image, size=self.size, threshold=self.threshold, meshes=self.mesh)
-            if self.box_style is not None:
-                faces = STYLES[self.box_style].restyled(faces)
+            if style is not None:
+                faces = style.restyled(faces)
             if task.drawing is not None:
                 self._draw(image, faces, task.drawing)
             if task.crops is not None:

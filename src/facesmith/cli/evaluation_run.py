@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import tyro
 
 from facesmith import files
-from facesmith.box_styles import STYLES, StyleName
+from facesmith.box_styles import BoxStyle
 from facesmith.errors import ConfigError
 from facesmith.evaluation.augmentation import Augmentation
 from facesmith.evaluation.landmark_mistakes import find_landmark_mistakes
@@ -73,9 +73,9 @@ class Common:
     nms_min_area: bool = False
     """NMS by the intersection over the smaller box's area, as KPNet does, not by IoU."""
 
-    box_style: StyleName | None = None
-    """Judge the boxes that a model's landmarks imply in this style, not those that it predicts; see
-    `facesmith box-style`."""
+    box_style: Annotated[str | None, tyro.conf.arg(metavar="STYLE")] = None
+    """Judge the boxes that a model's landmarks imply in this style, not those that it predicts: square, wider, fddb, or
+    the dx,dy,sx,sy that `facesmith box-style` fits to other labels."""
 
     threads: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """CPU threads; without it, as many as this process may use."""
@@ -93,7 +93,7 @@ class Common:
 
     def settings(self) -> Settings:
         """How models look for faces."""
-        style = None if self.box_style is None else STYLES[self.box_style]
+        style = None if self.box_style is None else BoxStyle.parse(self.box_style)
         augmentation = Augmentation.parse(self.augment, self.size)
         return Settings(augmentation, self.threshold, self.nms, self.nms_min_area, box_style=style)
 
