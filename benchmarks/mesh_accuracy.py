@@ -31,7 +31,7 @@ from facesmith.detectors.retinaface.mesh.outputs import to_image
 from facesmith.detectors.retinaface.mesh.renderer import Renderer
 from facesmith.evaluation import landmarks
 from facesmith.evaluation.predict import find_pictures
-from facesmith.training.mesh_autoencoder import samplers
+from facesmith.training.mesh_autoencoder import AutoencoderConfig, samplers
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -40,9 +40,6 @@ CANVAS, PICTURE = 320, 160
 
 TURNS = (45.0, 20.0, 20.0)
 """Greatest yaw, pitch and roll in degrees."""
-
-SKINS = 600
-"""As in the auto-encoder's default, so that the held-out skins are the same."""
 
 
 class Shown(NamedTuple):
@@ -84,7 +81,7 @@ class MeshAccuracy:
     def _rendered(self) -> Iterator[Shown]:
         config = MeshConfig()
         level = config.topology.finest
-        _, held_out = samplers(self.ict / "ict_face.npz", self.photographs, config, SKINS)
+        _, held_out = samplers(self.ict / "ict_face.npz", self.photographs, config, AutoencoderConfig().photo_skins)
         renderer, marks = Renderer(level), torch.from_numpy(held_out.model.landmarks)
         (behind,) = find_sources(self.photographs, [SourceConfig("background")])
         generator = torch.Generator().manual_seed(self.seed)

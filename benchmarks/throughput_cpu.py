@@ -104,7 +104,7 @@ class Cpu:
         best = min((one for one in ready if one.precision == "fp32"), key=lambda one: np.median(_total(measured, one)))
         _print_stages(stages, best, work, self.batch, measured)
         shown = (best.run(frames).scores >= EVALUATION_THRESHOLD).sum() / self.batch
-        print(f"NMS sees {shown:.0f} candidates an image (random weights give few)")
+        print(f"NMS sees {shown:.0f} candidates an image")
         _print_runners(found, best, work, measured)
         for precision, data in (("fp32", model), ("int8", quantised)):
             shares = ", ".join(f"{kind} {share:.0%}" for kind, share in operators(data, frames, self.threads)[:7])

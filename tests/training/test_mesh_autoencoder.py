@@ -5,7 +5,7 @@ import pytest
 import torch
 from linear_face_model import write_linear_face_model
 
-from facesmith.detectors.retinaface.mesh.decoder import MeshConfig
+from facesmith.detectors.retinaface.mesh.config import MeshConfig
 from facesmith.detectors.retinaface.mesh.pretrained import load_decoder
 from facesmith.errors import ConfigError, TrainingError
 from facesmith.training.mesh_autoencoder import AutoencoderConfig, Pretrain, pretrain, samplers

@@ -18,13 +18,15 @@ from facesmith.anonymize.hiding import Hiding, Method
 from facesmith.anonymize.momentum import Momentum
 from facesmith.anonymize.plan import Plan
 from facesmith.anonymize.rendering import render
-from facesmith.cli.inputs import Input, check_outputs, unique_names
-from facesmith.cli.video_input import expand_with_videos
+from facesmith.cli.inputs import Input, Kind, check_outputs, expand, unique_names
 from facesmith.errors import ConfigError, ImageError
+from facesmith.images import is_image_path
 from facesmith.media.video_paths import can_write, is_video_path
 from facesmith.runtime import load
 from facesmith.runtime.cpus import chosen_threads
 from facesmith.runtime.ordered import ordered_map
+
+PICTURES_AND_VIDEOS = Kind("pictures or videos", lambda path: is_image_path(path) or is_video_path(path))
 
 Job = Input | Plan
 Done = Plan | ImageError | None
@@ -148,7 +150,7 @@ class Anonymize:
 
     def _inputs(self) -> Iterator[Input]:
         named = unique_names(_writable)
-        for found in expand_with_videos(self.paths, self._outputs()):
+        for found in expand(self.paths, self._outputs(), PICTURES_AND_VIDEOS):
             yield found if found.problem is not None else found._replace(name=named(found.name))
 
     def _outputs(self) -> list[Path]:

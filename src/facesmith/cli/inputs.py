@@ -12,6 +12,21 @@ from facesmith.images import is_image_path
 STDIN = "-"
 
 
+class Kind(NamedTuple):
+    """Which files of a folder are meant.
+
+    Attributes:
+        name: what they are called, in the plural.
+        fits: whether a path is one.
+    """
+
+    name: str
+    fits: Callable[[str], bool]
+
+
+PICTURES = Kind("pictures", is_image_path)
+
+
 class Input(NamedTuple):
     """One picture to read.
 
@@ -27,10 +42,10 @@ class Input(NamedTuple):
     problem: str | None = None
 
 
-def expand(arguments: Iterable[str], outputs: Iterable[Path] = ()) -> Iterator[Input]:
-    """The pictures that ``arguments`` mean, in order, found while they are taken.
+def expand(arguments: Iterable[str], outputs: Iterable[Path] = (), kind: Kind = PICTURES) -> Iterator[Input]:
+    """The files that ``arguments`` mean, in order, found while they are taken.
 
-    A file is taken whatever it is called. A folder means all pictures in it and below, in name order; hidden
+    A file is taken whatever it is called. A folder means all files of ``kind`` in it and below, in name order; hidden
     files, hidden folders and ``outputs`` are passed over. What does not exist but has ``*``, ``?`` or ``[``
     is a pattern (``**`` for any depth), which means the files that it matches, or if there are none, the
     folders. ``-`` reads paths of files, folders or patterns from stdin, one a line.
@@ -41,7 +56,7 @@ def expand(arguments: Iterable[str], outputs: Iterable[Path] = ()) -> Iterator[I
     written = [Path(os.path.realpath(output)) for output in outputs]
     for argument in arguments:
         for path in _stdin_lines() if argument == STDIN else [argument]:
-            yield from _expand_one(path, written)
+            yield from _expand_one(path, written, kind)
 
 
 def check_outputs(arguments: Iterable[str], outputs: Iterable[Path]) -> None:
@@ -72,10 +87,10 @@ def unique_names(change: Callable[[PurePath], PurePath]) -> Callable[[PurePath],
     return named
 
 
-def _expand_one(argument: str, written: list[Path]) -> Iterator[Input]:
+def _expand_one(argument: str, written: list[Path], kind: Kind) -> Iterator[Input]:
     _check_apart(argument, written)
     if os.path.isdir(argument):
-        yield from _folder(argument, written)
+        yield from _folder(argument, written, kind)
     elif os.path.lexists(argument):
         path = PurePath(os.path.normpath(argument))
         yield Input(argument, PurePath(path.name) if path.anchor or ".." in path.parts else path)
@@ -85,12 +100,12 @@ def _expand_one(argument: str, written: list[Path]) -> Iterator[Input]:
             yield Input(argument, PurePath(), "no file matches this pattern")
         files = [match for match in matches if not os.path.isdir(match)]
         for match in files or matches:
-            yield from _expand_one(match, written)
+            yield from _expand_one(match, written, kind)
     else:
         yield Input(argument, PurePath(), "no such file or folder")
 
 
-def _folder(folder: str, written: list[Path]) -> Iterator[Input]:
+def _folder(folder: str, written: list[Path], kind: Kind) -> Iterator[Input]:
     empty = True
     closed: list[OSError] = []
     for inner, folders, files in os.walk(folder, onerror=closed.append):
@@ -100,14 +115,14 @@ def _folder(folder: str, written: list[Path]) -> Iterator[Input]:
             if not f.startswith(".") and Path(os.path.realpath(os.path.join(inner, f))) not in written
         )
         for file in sorted(files):
-            if not file.startswith(".") and is_image_path(file):
+            if not file.startswith(".") and kind.fits(file):
                 empty = False
                 path = os.path.join(inner, file)
                 yield Input(path, PurePath(os.path.relpath(path, folder)))
     for error in closed:
         yield Input(str(error.filename), PurePath(), str(error.strerror))
     if empty and not closed:
-        yield Input(folder, PurePath(), "no pictures in this folder")
+        yield Input(folder, PurePath(), f"no {kind.name} in this folder")
 
 
 def _check_apart(argument: str, written: list[Path]) -> None:

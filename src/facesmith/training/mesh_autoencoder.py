@@ -26,7 +26,8 @@ from tqdm import tqdm
 
 from facesmith.data.sample import Sample
 from facesmith.data.sources import find_sources
-from facesmith.detectors.retinaface.mesh.decoder import MeshConfig, MeshDecoder
+from facesmith.detectors.retinaface.mesh.config import MeshConfig
+from facesmith.detectors.retinaface.mesh.decoder import MeshDecoder
 from facesmith.detectors.retinaface.mesh.pretrained import save_decoder
 from facesmith.errors import ConfigError, TrainingError
 from facesmith.runtime.torch_session import torch_device

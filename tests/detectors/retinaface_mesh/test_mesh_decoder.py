@@ -4,7 +4,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from facesmith.detectors.retinaface.mesh.decoder import MeshConfig, MeshDecoder
+from facesmith.detectors.retinaface.mesh.config import MeshConfig
+from facesmith.detectors.retinaface.mesh.decoder import MeshDecoder
 from facesmith.detectors.retinaface.mesh.pretrained import load_decoder, save_decoder
 from facesmith.errors import ConfigError, ModelError
 

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from facesmith.detectors.retinaface.mesh.decoder import MeshConfig, MeshDecoder
+from facesmith.detectors.retinaface.mesh.config import MeshConfig
+from facesmith.detectors.retinaface.mesh.decoder import MeshDecoder
 from facesmith.detectors.retinaface.mesh.outputs import (
     DenseFaces,
     DenseOutput,

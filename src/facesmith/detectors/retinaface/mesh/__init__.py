@@ -13,5 +13,4 @@
 ``loss``       crops of anchors and the dense regression loss (eq. 3)
 ``outputs``    parameters -> vertices in image pixels, 68 and five landmarks, yaw, pitch, roll
 ``branch``     all of it on a detector: head, loss, outputs
-``pose``       yaw, pitch, roll from vertices, without torch
 """

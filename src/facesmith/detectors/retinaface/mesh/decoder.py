@@ -15,8 +15,6 @@ from facesmith.detectors.retinaface.mesh.config import MeshConfig
 from facesmith.detectors.retinaface.mesh.template import template_vertices
 from facesmith.detectors.retinaface.mesh.topology import Topology
 
-__all__ = ["CHANNELS", "MeshConfig", "MeshDecoder"]
-
 CHANNELS = 6
 """x, y, z in units of 10 cm (x right, y up, z towards the viewer), r, g, b of the skin in 0...1."""
 

@@ -9,7 +9,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from facesmith import configs, files, weights
-from facesmith.detectors.retinaface.mesh.decoder import MeshConfig, MeshDecoder
+from facesmith.detectors.retinaface.mesh.config import MeshConfig
+from facesmith.detectors.retinaface.mesh.decoder import MeshDecoder
 from facesmith.errors import ConfigError, ModelError
 
 SHIPPED_DECODER = Path(weights.__file__).with_name("mesh-decoder.safetensors")
