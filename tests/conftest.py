@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: small tensors on a busy machine
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -103,6 +104,15 @@ def tiny_network(metadata: dict[str, str] | None = None, **changes: object) -> o
     for key, value in ({"facesmith": json.dumps({"name": "tiny"})} if metadata is None else metadata).items():
         model.metadata_props.add(key=key, value=value)
     return model
+
+
+SETTINGS = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def own_settings(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees or changes the user's settings, or another test's."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / f"settings-{next(SETTINGS)}"))
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from drawn_faces import RELATIVE
-from facesmith.box_styles import FDDB, SQUARE, STYLES, WIDER, BoxStyle, fit, offsets
+from facesmith.box_styles import FDDB, SQUARE, STYLES, TO_FIT, WIDER, BoxStyle, fit, keep, kept, kept_file, offsets
 from facesmith.errors import ConfigError, LabelError
 from facesmith.faces import Faces
 
@@ -56,10 +56,42 @@ class TestParse:
         assert [BoxStyle.parse(name) for name in STYLES] == list(STYLES.values())
         assert BoxStyle.parse("-0.05, -.25,1.1,1.7") == BoxStyle(-0.05, -0.25, 1.1, 1.7)
 
-    @pytest.mark.parametrize("text", ["afw", "0,0,1", "0,0,1,1,1", "0,0,0,1", "0,0,x,1", ""])
+    @pytest.mark.parametrize("text", ["afws", "0,0,1", "0,0,1,1,1", "0,0,0,1", "0,0,x,1", ""])
     def test_what_is_neither(self, text: str) -> None:
-        with pytest.raises(ConfigError, match=r"no such box style: .*; write square, wider, fddb, or dx,dy,sx,sy"):
+        with pytest.raises(ConfigError, match=r"no such box style: .*; write square, wider, fddb, afw.*, or dx,dy,sx"):
             BoxStyle.parse(text)
+
+    @pytest.mark.parametrize("name", TO_FIT)
+    def test_names_that_wait_for_their_pictures(self, name: str) -> None:
+        with pytest.raises(ConfigError, match=f"run `facesmith box-style {name} LABELS --images DIR` once"):
+            BoxStyle.parse(name)
+
+
+class TestKeep:
+    def test_kept_styles_have_names(self) -> None:
+        assert kept() == {}
+        mine, afw = BoxStyle(0.1, -0.2, 1.25, 1.5), BoxStyle(0.0, -0.1, 1.0, 1.0)
+        keep("mine", WIDER)
+        keep("afw", afw)
+        assert keep("mine", mine) == kept_file()
+        assert kept() == {"mine": mine, "afw": afw}
+        assert (BoxStyle.parse("mine"), BoxStyle.parse("afw")) == (mine, afw)
+        with pytest.raises(ConfigError, match="write mine, afw, square, wider, fddb, pascal, malf, or"):
+            BoxStyle.parse("other")
+
+    @pytest.mark.parametrize("name", ["wider", "", "0,0,1,1", "a b", "../x"])
+    def test_names_that_mean_something_else(self, name: str) -> None:
+        with pytest.raises(ConfigError, match="cannot be kept as"):
+            keep(name, WIDER)
+        assert not kept_file().exists()
+
+    @pytest.mark.parametrize("text", ["", "[]", '{"a": [1, 2, 3]}', '{"a": [0, 0, 0, 1]}', '{"a": 5}'])
+    def test_a_damaged_file(self, text: str) -> None:
+        kept_file().parent.mkdir(parents=True)
+        kept_file().write_text(text)
+        with pytest.raises(ConfigError, match=r"box_styles\.json: cannot be read as kept box styles"):
+            BoxStyle.parse("mine")
+        assert kept_file().read_text() == text
 
 
 class TestRestyled:

@@ -5,13 +5,17 @@ Every set of labels frames faces in its own way: WIDER FACE's boxes are tall, FD
 we define it"). `facesmith box-style` fits the constants here, and those of any other labels.
 """
 
+import json
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
+from pathlib import Path
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
+from facesmith import files
 from facesmith.errors import ConfigError, LabelError
 from facesmith.faces import Faces
 from facesmith.geometry import box_from_landmarks
@@ -43,18 +47,23 @@ class BoxStyle:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """A style as it is written on the command line: one of :data:`STYLES`, or ``dx,dy,sx,sy``, which
-        `facesmith box-style` prints.
+        """A style as it is written on the command line: one of :data:`STYLES`, a name that `facesmith box-style`
+        keeps (:func:`keep`), or the ``dx,dy,sx,sy`` that it prints.
 
         Raises:
-            ConfigError: ``text`` is neither.
+            ConfigError: ``text`` is none of them, or the file of kept styles is damaged.
         """
-        if text in STYLES:
-            return cls(**vars(STYLES[text]))
+        styles = {**kept(), **STYLES}
+        if text in styles:
+            return cls(*astuple(styles[text]))
+        if text in TO_FIT:
+            raise ConfigError(
+                f"box style {text} is not fitted here yet: run `facesmith box-style {text} LABELS --images DIR` once"
+            )
         try:
             return cls(*(float(number) for number in text.split(",")))
         except (TypeError, ValueError):
-            known = ", ".join(STYLES)
+            known = ", ".join((*styles, *(name for name in TO_FIT if name not in styles)))
             raise ConfigError(
                 f"no such box style: {text!r}; write {known}, or dx,dy,sx,sy as `facesmith box-style` prints them"
             ) from None
@@ -133,3 +142,43 @@ those of retinaface-mobilenet0.25 (dx by symmetry)."""
 
 STYLES: Mapping[str, BoxStyle] = {"square": SQUARE, "wider": WIDER, "fddb": FDDB}
 """By the names that the command line takes."""
+
+TO_FIT = ("afw", "pascal", "malf")
+"""Names without constants, since their pictures were not at hand: `facesmith box-style` fits and keeps them."""
+
+
+def kept() -> dict[str, BoxStyle]:
+    """The styles that :func:`keep` kept for this user.
+
+    Raises:
+        ConfigError: their file is damaged.
+    """
+    path = kept_file()
+    try:
+        return {name: BoxStyle(*numbers) for name, numbers in json.loads(path.read_text()).items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{path}: cannot be read as kept box styles; correct or delete it: {error}") from error
+
+
+def keep(name: str, style: BoxStyle) -> Path:
+    """Keep ``style`` under ``name`` for :meth:`BoxStyle.parse`; the file that now has it.
+
+    Raises:
+        ConfigError: the name is one of :data:`STYLES`, or could be taken for numbers.
+    """
+    if name in STYLES or not name.isidentifier():
+        raise ConfigError(
+            f"a box style cannot be kept as {name!r}; choose letters, digits and _, and none of {', '.join(STYLES)}"
+        )
+    path = kept_file()
+    everything = {**kept(), name: style}
+    files.write_text(path, json.dumps({key: astuple(value) for key, value in everything.items()}, indent=1) + "\n")
+    return path
+
+
+def kept_file() -> Path:
+    """Where this user's own styles lie: ``facesmith/box_styles.json`` in the folder for settings."""
+    folder = os.environ.get("XDG_CONFIG_HOME") or os.environ.get("APPDATA") or Path.home() / ".config"
+    return Path(folder) / "facesmith" / "box_styles.json"

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from conftest import CELL, LANDMARKS
 from facesmith import images
-from facesmith.box_styles import FDDB, WIDER, BoxStyle, offsets
+from facesmith.box_styles import FDDB, WIDER, BoxStyle, keep, kept_file, offsets
 from facesmith.cli import main
 from facesmith.cli.box_style import ELLIPSE_TO_BOX
 
@@ -76,7 +77,7 @@ def write_ellipses(folder: Path, style: BoxStyle) -> Path:
 
 def printed(out: str) -> tuple[list[float], list[float]]:
     """The medians, and their spread; the last line is a flag that means the medians."""
-    _, head, medians, spread, use = out.splitlines()
+    _, head, medians, spread, *_, use = out.splitlines()
     style = BoxStyle.parse(use.removeprefix("use it: --box-style="))
     assert list(vars(style).values()) == [float(word) for word in medians.split()[:4]]
     assert head.split() == ["dx", "dy", "sx", "sy"]
@@ -115,6 +116,20 @@ class TestFit:
         medians, spread = printed(out)
         assert medians == pytest.approx(NUMBERS, abs=6e-4)
         assert spread == pytest.approx([0] * 4, abs=6e-4)
+        assert (f"kept in {kept_file()}: --box-style {form}\n" in out) == (form != "labels")
+        if form != "labels":  # the fitted numbers, not those rounded to print
+            assert astuple(BoxStyle.parse(form)) == pytest.approx(NUMBERS, abs=6e-4)
+
+    def test_any_labels_by_a_name(self, run: Run, tmp_path: Path, pictures: Path, tiny_model: Path) -> None:
+        path = write_boxes(tmp_path / "boxes.txt")
+        shared = ["box-style", "labels", path, "--images", pictures, "--model", tiny_model]
+        assert run(*shared)[0] == 0
+        assert not kept_file().exists()
+        assert "--box-style shop" in run(*shared, "--name", "shop")[1]
+        assert astuple(BoxStyle.parse("shop")) == pytest.approx(NUMBERS, abs=6e-4)
+        code, _, err = run(*shared, "--name", "wider")
+        assert code == 2
+        assert "cannot be kept as 'wider'" in err
 
     def test_faces_that_do_not_count_are_left_out(
         self, run: Run, tmp_path: Path, pictures: Path, tiny_model: Path
@@ -176,7 +191,9 @@ class TestUse:
         assert json.loads(run(*shared, numbers)[1]) == [styled]
         code, out, err = run(*shared, "--box-style", "afw")
         assert (code, out) == (2, "")
-        assert "no such box style: 'afw'" in err
+        assert "box style afw is not fitted here yet" in err
+        keep("afw", WIDER)
+        assert json.loads(run(*shared, "--box-style", "afw")[1]) == [styled]
 
     def test_evaluate(self, run: Run, tmp_path: Path, pictures: Path, tiny_model: Path) -> None:
         """Ellipses in boxes of the style: these overlap them more than the network's own square boxes."""

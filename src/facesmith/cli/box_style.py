@@ -5,8 +5,8 @@ How the constants of :mod:`facesmith.box_styles` were made, FDDB's from the 350 
     facesmith box-style labels widerface.txt
     facesmith box-style fddb FDDB-folds --images DIR
 
-AFW, PASCAL Face and MALF have no constants, since their pictures were not at hand. The same command fits them
-where they are.
+AFW, PASCAL Face and MALF have no constants, since their pictures were not at hand. Where they are, the same command
+fits them once and keeps them by their names.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import tyro
 
-from facesmith.box_styles import fit, offsets
+from facesmith.box_styles import TO_FIT, fit, keep, offsets
 from facesmith.data.labels import LabelledImage, read_labels
 from facesmith.errors import ConfigError, LabelError
 from facesmith.evaluation import face_eval, tasks
@@ -45,7 +45,8 @@ class BoxStyle:
 
     Prints the medians of dx, dy (from the square's centre to the box's), sx, sy (the box's width and height),
     all in shares of the square's side, their spread (the median absolute deviation from the median), and the
-    `--box-style` of `detect` and `evaluate` that applies them.
+    `--box-style` of `detect` and `evaluate` that applies them. The styles of afw, pascal and malf are kept, so that
+    `--box-style afw` means them from now on; --name keeps any other.
     Faces that the labels mark as not counting are left out.
     """
 
@@ -62,11 +63,14 @@ class BoxStyle:
     model: Annotated[str | None, tyro.conf.arg(metavar="NAME-OR-FILE")] = None
     """The model that finds landmarks; without it the default one."""
 
+    name: str | None = None
+    """Keep the style under this name for --box-style."""
+
     threads: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """CPU threads; without it, as many as this process may use."""
 
     def run(self) -> int:
-        """Fit and print."""
+        """Fit, print, keep."""
         if self.images is not None:
             detector = load(self.model, threads=self.threads)
             boxes, landmarks, faces = _detected(detector, self.images, self._truth(self.images))
@@ -85,6 +89,9 @@ class BoxStyle:
         print("".join(f"{name:>8}" for name in ("dx", "dy", "sx", "sy")))
         for row, what in ((median, "median"), (spread, "median absolute deviation")):
             print("".join(f"{value:8.3f}" for value in row) + f"  {what}")
+        name = self.name or (self.form if self.form in TO_FIT else None)
+        if name is not None:
+            print(f"kept in {keep(name, style)}: --box-style {name}")
         print(f"use it: --box-style={','.join(f'{value:.3f}' for value in median)}")
         return 0
 
