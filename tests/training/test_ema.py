@@ -52,3 +52,14 @@ def test_statistics_are_averaged_and_counters_copied() -> None:
     ema.update(original, 10**6)
     assert int(ema.model[1].num_batches_tracked) == 3
     assert torch.allclose(ema.model[1].running_mean, 0.1 * original[1].running_mean, atol=1e-6)
+
+
+def test_weights_that_modules_share_move_once() -> None:
+    layer = nn.Linear(3, 2)
+    ema = EMA(nn.ModuleList([layer, layer]), 0.9)
+    before = layer.weight.detach().clone()
+    with torch.no_grad():
+        layer.weight += 1
+    ema.update(nn.ModuleList([layer, layer]), 10**6)
+    for average in ema.model:
+        assert torch.allclose(average.weight, before + 0.1, atol=1e-6)

@@ -48,7 +48,7 @@ class BFBoxSearch:
     """candidates scored; the paper has 10,000"""
 
     steps: int | None = None
-    """steps of each supernet's training; without it 2,000 (tiny) or 150,000 (paper)"""
+    """steps of each supernet's training; without it 5,000 (tiny) or 150,000 (paper)"""
 
     recalibration: int = 500
     """training windows from which each candidate's normalisation is worked out anew"""

@@ -22,10 +22,15 @@ class EMA(Generic[Model]):
         decay = min(self.decay, (1 + step) / (10 + step))
         averages: list[Tensor] = []
         values: list[Tensor] = []
-        for average, value in zip(self.model.state_dict().values(), model.state_dict().values(), strict=True):
+        for average, value in zip(_tensors(self.model), _tensors(model), strict=True):
             if average.is_floating_point():
                 averages.append(average)
                 values.append(value)
             else:
                 average.copy_(value)
         torch._foreach_lerp_(averages, values, 1 - decay)
+
+
+def _tensors(model: nn.Module) -> list[Tensor]:
+    """All weights and saved buffers, those that several modules share once."""
+    return list({id(tensor): tensor for tensor in model.state_dict(keep_vars=True).values()}.values())

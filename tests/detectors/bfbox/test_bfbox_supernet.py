@@ -8,6 +8,7 @@ import torch
 from drawn_faces import TINY_BATCH, write_faces
 from facesmith.data.sources import Source, find_sources
 from facesmith.detectors.bfbox.architecture import Dense, Depthwise, Plain
+from facesmith.detectors.bfbox.blocks import Bottleneck
 from facesmith.detectors.bfbox.config import BFBoxConfig, uniform
 from facesmith.detectors.bfbox.space import Preset, Space, uniform_path
 from facesmith.detectors.bfbox.supernet import Supernet, SupernetConfig
@@ -67,6 +68,8 @@ def images(count: int = 2) -> torch.Tensor:
 @pytest.mark.parametrize("attention", [True, False])
 def test_a_network_is_its_path(attention: bool) -> None:
     net = supernet(attention=attention)
+    for norm in (module for module in net.modules() if isinstance(module, torch.nn.BatchNorm2d)):
+        torch.nn.init.uniform_(norm.weight, 0.5, 1.5)  # some start at 0, which hides what is before them
     if net.attention is not None:
         torch.nn.init.normal_(net.attention.tensor, std=0.3)
     with torch.inference_mode():
@@ -91,14 +94,25 @@ def test_a_step_touches_the_weights_of_its_path_only() -> None:
     (maps.logits.sum() + maps.boxes.sum()).backward()
     genes = uniform_path(net.space, 0, 0)
     for gene, choices in zip(genes, net.positions, strict=False):
-        for index, block in enumerate(choices.children()):
-            assert all((p.grad is not None) == (index == gene) for p in block.parameters())
+        taken = {id(p) for p in list(choices.children())[gene].parameters()}
+        assert all((p.grad is not None) == (id(p) in taken) for p in choices.parameters())
     assert net.attention is not None
     gradient = net.attention.tensor.grad
     assert gradient is not None
     trained = gradient.flatten(1).any(dim=1)
     assert int(trained.sum()) == len(net.positions)  # one row a block
     assert int((gradient != 0).any(dim=0).sum()) <= 5  # one entry a merge
+
+
+def test_bottlenecks_of_a_place_share_the_layer_of_their_shortcut() -> None:
+    net = supernet()
+    shared = 0
+    for choices in net.positions:
+        shortcuts = [block.shortcut for block in choices.children() if isinstance(block, Bottleneck)]
+        layers = {id(layer) for layer in shortcuts if not isinstance(layer, torch.nn.Identity)}
+        assert len(layers) <= 1
+        shared += len(layers) and len(shortcuts)
+    assert shared > len(net.space.stages)
 
 
 def test_an_interrupted_training_ends_as_an_uninterrupted_one(sources: list[Source], tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """The blocks of Figure 2 as modules."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -27,15 +29,13 @@ def make_block(block: Block, channels_in: int, channels_out: int, *, squeeze: in
 
 
 class Bottleneck(nn.Module):
-    """1×1, the ``spatial`` units, 1×1, shortcut (1×1 where the shape changes), ReLU."""
+    """1×1, the ``spatial`` units, 1×1, shortcut (1×1 where the shape changes), ReLU. It starts as its shortcut."""
 
     def __init__(self, channels_in: int, inner: int, channels_out: int, spatial: list[nn.Module], stride: int) -> None:
         super().__init__()
-        self.branch = nn.Sequential(
-            ConvUnit(channels_in, inner, kernel=1),
-            *spatial,
-            ConvUnit(inner, channels_out, kernel=1, activate=False),
-        )
+        last = ConvUnit(inner, channels_out, kernel=1, activate=False)
+        nn.init.zeros_(last.norm.weight)
+        self.branch = nn.Sequential(ConvUnit(channels_in, inner, kernel=1), *spatial, last)
         same = channels_in == channels_out and stride == 1
         self.shortcut: nn.Module = (
             nn.Identity() if same else ConvUnit(channels_in, channels_out, kernel=1, stride=stride, activate=False)
@@ -44,6 +44,13 @@ class Bottleneck(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """See :func:`make_block`."""
         return torch.relu(self.shortcut(x) + self.branch(x))
+
+
+def share_shortcut(blocks: Iterable[nn.Module]) -> None:
+    """Give all bottlenecks among ``blocks``, of one shape, the shortcut of the first."""
+    bottlenecks = [block for block in blocks if isinstance(block, Bottleneck)]
+    for block in bottlenecks[1:]:
+        block.shortcut = bottlenecks[0].shortcut
 
 
 class DenseLayers(nn.Module):

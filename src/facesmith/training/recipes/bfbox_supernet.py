@@ -1,6 +1,6 @@
 """How BFBox's supernets are trained, for each preset of the space; ``facesmith search bfbox`` uses these.
 
-``tiny``: 2,000 steps of 16 windows of 256², for a CPU. ``paper`` (section 5.1): 150,000 steps of 28 windows of 640² by
+``tiny``: 5,000 steps of 16 windows of 256², for a CPU. ``paper`` (section 5.1): 150,000 steps of 28 windows of 640² by
 SGD at 1e-3, a tenth of it from step 60,000 on, on four GPUs of 24 GB; not run here. The paper does not say how its
 learning rate starts; here it rises over the first 1,000 steps.
 """
@@ -29,7 +29,7 @@ _PAPER = TrainConfig(
 
 SUPERNETS = {
     "tiny": TrainConfig(
-        steps=2_000,
+        steps=5_000,
         batch=BatchConfig(images=16, sides=(256,), augment=AugmentConfig(ignore_below=5.0)),
         optimiser=AdamW(rate=2e-3, weight_decay=0.02),
         schedule=Cosine(warmup=100, final=0.02),
