@@ -3,8 +3,9 @@
     python benchmarks/overfit.py --labels DIR/widerface.txt --device cuda --bf16
 
 Trains ResNet-50 with P2 to P6 and deformable layers on the first photographs of a label file, whose paths are relative
-to its folder, and judges the averaged weights on the same photographs at their original size by WIDER FACE's rule. Ends
-with success as soon as AP over all labelled faces is above the goal, with failure when the steps are spent.
+to its folder, and judges the averaged weights on the same photographs by WIDER FACE's rule. Each photograph is fitted
+into a square; those with a face that is then smaller than the smallest anchor are passed over. Ends with success as soon
+as AP over all labelled faces is above the goal, with failure when the steps are spent.
 ``--steps 3 --side 64 --images 1`` only shows that it runs.
 """
 
@@ -14,11 +15,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 import tyro
 
-from facesmith import runtime
+from facesmith import images, runtime
 from facesmith.data.augment import AugmentConfig
 from facesmith.data.batches import BatchConfig
 from facesmith.data.labels import LabelledImage, read_labels
@@ -36,6 +38,10 @@ from facesmith.training.loop import TrainConfig, train
 from facesmith.training.memory import keep_freed_memory
 from facesmith.training.optimisers import AdamW
 from facesmith.training.schedule import Cosine
+
+
+AS_THEY_ARE = AugmentConfig(squares=(1.0,), ignore_below=0.0, colour=0.0, grey=0.0, blur=0.0)
+"""Whole squares, some of them mirrored."""
 
 
 class GoalReachedError(Exception):
@@ -58,11 +64,14 @@ class Overfit:
     steps: int = 4000
     """Most steps."""
 
-    batch: int = 8
-    """Windows a step."""
+    batch: int = 4
+    """Photographs a step."""
 
-    side: int = 640
-    """Side of a window in pixels."""
+    side: int = 256
+    """Side of the squares in pixels."""
+
+    smallest: float = 16.0
+    """Side √(w·h) in a square, in pixels, that every face of a photograph has at least."""
 
     judge_every: int = 200
     """Steps between judgements."""
@@ -86,11 +95,10 @@ class Overfit:
         model = RetinaFace(R50)
         if self.pretrained:
             model.backbone.load_pretrained(self.pretrained)
-        labels = read_labels(self.labels)[: self.images]
-        source = Source(SourceConfig(self.labels.stem), [self.labels.parent / label.path for label in labels], labels)
+        source = self._squares()
         config = TrainConfig(
             steps=self.steps,
-            batch=BatchConfig(self.batch, (self.side,), AugmentConfig(mosaic=0.0, colour=0.0, grey=0.0, blur=0.0)),
+            batch=BatchConfig(self.batch, (self.side,), AS_THEY_ARE),
             optimiser=AdamW(rate=3e-4),
             schedule=Cosine(warmup=100, final=0.1),
             ema=0.99,
@@ -105,6 +113,28 @@ class Overfit:
             return True
         print(f"not learnt within {self.steps} steps: AP is not above {self.goal}")
         return False
+
+    def _squares(self) -> Source:
+        """The photographs in squares, written to the output folder."""
+        kept, paths = [], []
+        for label in read_labels(self.labels):
+            if len(kept) == self.images:
+                break
+            pixels = images.read(self.labels.parent / label.path)
+            height, width = pixels.shape[:2]
+            scale = self.side / max(height, width)
+            boxes = label.boxes * scale
+            if label.ignored.any() or not len(boxes) or (boxes[:, 2:] - boxes[:, :2]).prod(axis=1).min() < self.smallest**2:
+                continue
+            square = np.zeros((self.side, self.side, 3), np.uint8)
+            size = (round(width * scale), round(height * scale))
+            square[: size[1], : size[0]] = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+            paths.append(self.out / "squares" / f"{len(kept):03}.png")
+            images.write(paths[-1], square)
+            kept.append(label._replace(path=paths[-1].name, boxes=boxes, landmarks=label.landmarks * scale))
+        if len(kept) < self.images:
+            sys.exit(f"{self.labels}: only {len(kept)} photographs have no face below --smallest {self.smallest}")
+        return Source(SourceConfig(self.labels.stem), paths, kept)
 
     def _judge(self, source: Source, model: DetectorNetwork) -> dict[str, float]:
         """AP of ``model`` on the photographs that it is trained on.
