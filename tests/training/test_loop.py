@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from training_runs import SHORT, Trained, assert_same_state, fit, new_model, rows
+from training_runs import SHORT, FrozenNorm, Trained, assert_same_state, fit, new_model, rows
 
-from drawn_faces import TINY, write_faces
+from drawn_faces import TINY, TINY_BATCH, write_faces
 from facesmith import runtime
 from facesmith.data.sources import Source, find_sources
 from facesmith.detectors.retinaface.model import RetinaFace
+from facesmith.detectors.types import Targets
 from facesmith.detectors.weights import save_weights
 from facesmith.errors import ConfigError, DeviceError, ModelError, TrainingError
 from facesmith.geometry import iou
@@ -288,3 +289,61 @@ class TestSettings:
     def test_devices_that_are_not_there_are_refused(self, device: str) -> None:
         with pytest.raises(DeviceError, match=device):
             Process.start(device)
+
+
+class MeanOfMaps(FrozenNorm):
+    """Its loss is a mean over images."""
+
+    def loss(self, maps: Any, targets: Targets) -> dict[str, torch.Tensor]:
+        assert len(targets.boxes) == len(targets.complete) == len(maps.boxes)
+        return {"class": maps.boxes.square().mean(), "box": maps.landmarks.mean()}
+
+
+class TestParts:
+    """A batch taken in parts."""
+
+    ONE_STEP = replace(SHORT, steps=1, batch=replace(TINY_BATCH, images=6), optimiser=SGD(rate=0.1))
+
+    @pytest.mark.parametrize("parts", [2, 3, 6])
+    def test_equal_parts_give_the_gradient_of_the_whole(
+        self, parts: int, sources: list[Source], tmp_path: Path
+    ) -> None:
+        whole, divided = new_model(0, MeanOfMaps), new_model(0, MeanOfMaps)
+        fit(whole, sources, tmp_path / "whole", self.ONE_STEP)
+        fit(divided, sources, tmp_path / "parts", replace(self.ONE_STEP, accumulate=parts))
+        for key, value in whole.state_dict().items():
+            torch.testing.assert_close(divided.state_dict()[key], value, atol=1e-6, rtol=1e-5)
+        assert not torch.equal(next(whole.parameters()), next(new_model().parameters()))
+        (one,), (other,) = rows(tmp_path / "whole"), rows(tmp_path / "parts")
+        for name in ("class", "box", "norm"):
+            assert one[name] == pytest.approx(other[name], rel=1e-4)
+
+    def test_more_parts_than_images(self, sources: list[Source], tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match=r"only 6 images a batch at side .*; each takes 7 parts, of one at least"):
+            fit(new_model(), sources, tmp_path, replace(self.ONE_STEP, accumulate=7))
+
+    def test_there_is_at_least_one(self) -> None:
+        with pytest.raises(ConfigError, match="accumulate of at least 1, not 0"):
+            replace(self.ONE_STEP, accumulate=0)
+
+
+def test_a_compiled_network_learns_the_same(
+    sources: list[Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the eager backend, which needs no C++ compiler: graphs are traced and run as they are."""
+    calls = []
+    compiler = torch.compile
+
+    def compiled(model: nn.Module) -> Any:
+        calls.append(model)
+        return compiler(model, backend="eager")
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    config = replace(SHORT, steps=3)
+    plain, traced = new_model(), new_model()
+    fit(plain, sources, tmp_path / "plain", config)
+    assert not calls
+    fit(traced, sources, tmp_path / "compiled", replace(config, compiled=True))
+    assert calls == [traced]
+    for key, value in plain.state_dict().items():
+        torch.testing.assert_close(traced.state_dict()[key], value, atol=1e-5, rtol=1e-4)

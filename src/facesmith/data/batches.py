@@ -50,8 +50,15 @@ class Batches(Dataset[tuple[Tensor, Targets]]):
 
     The parts of all processes, one after the other, are the batch that one process alone would get.
 
+    Args:
+        sources, config: what a batch is drawn from, and how.
+        seed: the same seed, the same batches.
+        cache: folder for decoded pixels.
+        rank, world: this process's place among all.
+        parts: into how many a process divides its images; each needs one at least.
+
     Raises:
-        ConfigError: there are more processes than images in a batch.
+        ConfigError: there are fewer images in a batch than processes times parts.
     """
 
     def __init__(
@@ -63,15 +70,16 @@ class Batches(Dataset[tuple[Tensor, Targets]]):
         cache: Path | None = None,
         rank: int = 0,
         world: int = 1,
+        parts: int = 1,
     ) -> None:
         self.sources, self.config, self.cache = sources, config, cache
         self.seed, self.rank, self.world = seed, rank, world
         shares = np.array([source.config.share for source in sources], np.float64)
         self.shares = shares / shares.sum()
-        if smallest := [side for side in config.sides if config.count(side) < world]:
+        if smallest := [side for side in config.sides if config.count(side) < world * parts]:
+            each = "each process needs one at least" if parts == 1 else f"each takes {parts} parts, of one at least"
             raise ConfigError(
-                f"{world} processes, but only {config.count(smallest[0])} images a batch at side "
-                f"{smallest[0]}; each process needs one at least"
+                f"{world} processes, but only {config.count(smallest[0])} images a batch at side {smallest[0]}; {each}"
             )
 
     def __getitem__(self, step: int) -> tuple[Tensor, Targets]:

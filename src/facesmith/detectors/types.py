@@ -33,3 +33,8 @@ class Targets:
             [i.to(device, non_blocking=True) for i in self.ignored],
             self.complete.to(device, non_blocking=True),
         )
+
+    def part(self, first: int, end: int) -> Self:
+        """Those of the images ``first`` … ``end`` − 1."""
+        rows = slice(first, end)
+        return type(self)(self.boxes[rows], self.landmarks[rows], self.ignored[rows], self.complete[rows])

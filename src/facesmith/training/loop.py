@@ -8,7 +8,9 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -48,6 +50,9 @@ class TrainConfig:
         clip: greatest norm of the gradient.
         ema: decay of the weights' average.
         bf16: autocast the forward pass to bfloat16 (worth it on a GPU; the loss stays float32).
+        accumulate: parts of a batch that are taken one after the other, their gradients averaged: less memory for the
+            same batch. Batch statistics and the normalisation of losses are each part's own.
+        compiled: run the network through ``torch.compile`` (minutes at the start, once for every side of the batches).
         seed: of weights, batches and augmentation.
         save_every: steps between checkpoints.
         evaluate_every: steps between evaluations; 0 for none.
@@ -64,6 +69,8 @@ class TrainConfig:
     clip: float = 10.0
     ema: float = 0.999
     bf16: bool = False
+    accumulate: int = 1
+    compiled: bool = False
     seed: int = 0
     save_every: int = 500
     evaluate_every: int = 0
@@ -75,6 +82,7 @@ class TrainConfig:
             "save_every": 1,
             "evaluate_every": 0,
             "workers": 0,
+            "accumulate": 1,
             "seed": 0,
             "clip": 0,
             "ema": 0,
@@ -115,13 +123,21 @@ def train(
         TrainingError: a loss is not finite (the checkpoint before is kept), or the checkpoint there belongs
             to a run with other settings.
         ModelError: the checkpoint there is damaged.
-        ConfigError: there are more processes than images in a batch.
+        ConfigError: there are more processes, or parts to accumulate, than images in a batch.
     """
     out.mkdir(parents=True, exist_ok=True)
     model.to(process.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     run = _Run(model, config, out, process)
     step = run.resume()
-    batches = Batches(sources, config.batch, seed=config.seed, cache=cache, rank=process.rank, world=process.world)
+    batches = Batches(
+        sources,
+        config.batch,
+        seed=config.seed,
+        cache=cache,
+        rank=process.rank,
+        world=process.world,
+        parts=config.accumulate,
+    )
     with tqdm(
         total=config.steps, initial=step, unit="step", disable=process.rank > 0, mininterval=1, smoothing=0.02
     ) as progress:
@@ -144,9 +160,9 @@ class _Run(Generic[Model]):
 
     def __init__(self, model: Model, config: TrainConfig, out: Path, process: Process) -> None:
         self.model, self.config, self.out, self.process = model, config, out, process
-        self.forward: nn.Module = model
+        self.forward: nn.Module = torch.compile(model) if config.compiled else model
         if process.world > 1:
-            self.forward = nn.parallel.DistributedDataParallel(model)  # all start with rank 0's weights
+            self.forward = nn.parallel.DistributedDataParallel(self.forward)  # all start with rank 0's weights
         self.ema = EMA(model, config.ema)
         self.optimiser = config.optimiser.make(model)
         self.base = [group["lr"] for group in self.optimiser.param_groups]
@@ -162,27 +178,45 @@ class _Run(Generic[Model]):
         for group, base in zip(self.optimiser.param_groups, self.base, strict=True):
             group["lr"] = base * factor
         self.rate = self.optimiser.param_groups[0]["lr"]
-        device = self.process.device
         self.forward.train()
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.config.bf16):
-            maps = self.forward(images.to(device, non_blocking=True))
-        losses = self.model.loss(maps, targets.to(device))
-        total = torch.stack(list(losses.values())).sum()
         self.optimiser.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
+        parts = self.config.accumulate
+        bounds = [len(images) * part // parts for part in range(parts + 1)]
+        terms: list[dict[str, Tensor]] = []
+        for part, (first, end) in enumerate(pairwise(bounds), start=1):
+            with self._gradients_stay_here() if part < parts else nullcontext():
+                terms.append(self._backward(images[first:end], targets.part(first, end)))
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
-        means = total_over_processes(torch.stack(list(losses.values())).detach()) / process_count()
-        values = dict(zip((*losses, "norm"), torch.cat((means, norm[None])).tolist(), strict=True))
+        sums = torch.stack([torch.stack(list(losses.values())) for losses in terms]).sum(dim=0)
+        means = total_over_processes(sums) / process_count()
+        values = dict(zip((*terms[0], "norm"), torch.cat((means, norm[None])).tolist(), strict=True))
         if not all(map(math.isfinite, values.values())):
-            terms = ", ".join(f"{name} {value:g}" for name, value in values.items())
+            found = ", ".join(f"{name} {value:g}" for name, value in values.items())
             kept = f"{self.checkpoint} holds the last good state" if self.checkpoint.exists() else "none was saved yet"
             raise TrainingError(
-                f"step {step}: not finite: {terms}; nothing of this step was kept, {kept}. "
+                f"step {step}: not finite: {found}; nothing of this step was kept, {kept}. "
                 "Lower the rate, or look at the batch of this step"
             )
         self.optimiser.step()
         self.ema.update(self.model, step)
         return values
+
+    def _backward(self, images: Tensor, targets: Targets) -> dict[str, Tensor]:
+        """Add the gradient of one part of the batch; its share of the losses."""
+        device = self.process.device
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.config.bf16):
+            maps = self.forward(images.to(device, non_blocking=True))
+        losses = self.model.loss(maps, targets.to(device))
+        if self.config.accumulate > 1:
+            losses = {name: value / self.config.accumulate for name, value in losses.items()}
+        torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
+        return {name: value.detach() for name, value in losses.items()}
+
+    def _gradients_stay_here(self) -> AbstractContextManager[None]:
+        """Processes exchange their gradients once a step, not once a part."""
+        if isinstance(self.forward, nn.parallel.DistributedDataParallel):
+            return self.forward.no_sync()
+        return nullcontext()
 
     def resume(self) -> int:
         """Take up the checkpoint's state, if there is one; the step to go on with."""
