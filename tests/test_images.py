@@ -663,3 +663,31 @@ class TestWrite:
             images.write(path, np.zeros((2, 66_000, 3), np.uint8))
         assert path.read_bytes() == before
         assert [p.name for p in tmp_path.iterdir()] == ["a.jpg"]
+
+
+def progressive(scans):
+    """A progressive JPEG whose last scan is repeated until there are ``scans``."""
+    buffer = io.BytesIO()
+    Image.effect_noise((64, 48), 80).save(buffer, "JPEG", progressive=True)
+    data = buffer.getvalue()
+    last, end = data.rfind(b"\xff\xda"), data.rfind(b"\xff\xd9")
+    return data[:end] + data[last:end] * (scans - data.count(b"\xff\xda")) + data[end:]
+
+
+def test_jpegs_of_many_scans():
+    """Each costs a pass over the picture: thousands of them in a small file would take hours."""
+    assert images.read(progressive(6)).shape == (48, 64, 3)
+    assert images.read(progressive(images.MAX_SCANS)).shape == (48, 64, 3)
+    hidden = progressive(images.MAX_SCANS + 1)
+    decoy = b"\xff\xfe\x00\x06\xff\xd9\xff\xd9"  # a comment that looks like the end of the picture
+    for data in (hidden, hidden[:2] + decoy + hidden[2:], hidden[:2] + b"\xff\xff" + decoy + hidden[2:]):
+        with pytest.raises(ImageError, match="more than 100 scans"):
+            images.read(data)
+    with pytest.raises(ImageError, match="more than 10000 segments"):
+        images.read(hidden[:2] + b"\xff\xfe\x00\x02" * 20_000 + hidden[2:])
+
+
+def test_what_lies_behind_a_jpeg_is_no_scan():
+    """Phones append videos, depth maps and second pictures."""
+    data = progressive(10)
+    assert np.array_equal(images.read(data + b"\xff\xda\x00\x02" * 500), images.read(data))

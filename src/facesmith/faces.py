@@ -3,12 +3,16 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from facesmith.errors import MissingExtraError
 from facesmith.meshes import Meshes
+
+if TYPE_CHECKING:
+    import supervision
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
@@ -162,6 +166,30 @@ class Faces:
             np.array([row["score"] for row in rows], np.float32),
             landmarks if any(row.get("landmarks") is not None for row in rows) or n == 0 else None,
             np.array([row.get("track_id", -1) for row in rows], np.int64) if tracked else None,
+        )
+
+    def to_supervision(self) -> "supervision.Detections":
+        """These faces as ``supervision.Detections``, for its annotators, trackers and zones.
+
+        ``xyxy`` are the boxes in pixels, ``confidence`` the scores, ``class_id`` 0 with the class name ``face``,
+        ``tracker_id`` the track ids; ``data["landmarks"]`` (n, 5, 2) in pixels, in the order of :class:`Landmark`.
+
+        Raises:
+            MissingExtraError: supervision is not installed.
+        """
+        try:
+            import supervision
+        except ImportError as error:
+            raise MissingExtraError("Detections need supervision: pip install 'facesmith[supervision]'") from error
+        data: dict[str, Any] = {"class_name": np.full(len(self), "face")}
+        if self.landmarks is not None:
+            data["landmarks"] = self.landmarks
+        return supervision.Detections(
+            xyxy=self.boxes,
+            confidence=self.scores,
+            class_id=np.zeros(len(self), int),
+            tracker_id=self.track_ids,
+            data=data,
         )
 
     @classmethod

@@ -6,6 +6,7 @@ because it knows the odd modes and reports damage without writing to stderr.
 
 import io
 import os
+import re
 import stat
 from pathlib import Path
 from typing import IO, Any, TypeAlias
@@ -16,13 +17,17 @@ import numpy.typing as npt
 from PIL import Image, ImageFile, JpegImagePlugin
 
 from facesmith import files
-from facesmith.errors import ImageError
+from facesmith.errors import ImageError, ImageTooLargeError
 
 RGB: TypeAlias = npt.NDArray[np.uint8]
 Source: TypeAlias = "str | os.PathLike[str] | bytes | npt.NDArray[Any] | Image.Image"
 
 MAX_PIXELS = 200_000_000
 """Default size limit of :func:`read`: a 16,320 x 12,240 phone picture just fits and takes 600 MB decoded."""
+
+MAX_SCANS = 100
+"""Most scans of a JPEG; progressive ones have about 10. A file of a few megabytes could ask for 100,000 passes over
+50 megapixels, which take half an hour."""
 
 # fmt: off
 SUFFIXES = frozenset((
@@ -44,6 +49,10 @@ _ENCODERS: dict[str, tuple[str, dict[str, Any]]] = {
     ".tif": ("TIFF", {}),
     ".tiff": ("TIFF", {}),
 }
+# A marker that begins a segment or ends the picture: not one that stands alone, nor an escaped byte of a scan.
+_SEGMENT = re.compile(rb"\xff+([^\x00\x01\xff\xd0-\xd8])", re.DOTALL)
+_MAX_SEGMENTS = 10_000
+
 # Older OpenCV decodes to BGR only. Which formats it turns by their EXIF orientation differs by version, so it
 # shall turn none.
 _TO_RGB: int | None = getattr(cv2, "IMREAD_COLOR_RGB", None)
@@ -73,7 +82,8 @@ def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> RGB:
     - Colour profiles are ignored.
 
     Raises:
-        ImageError: ``source`` cannot be read for whatever reason; the message names source and reason.
+        ImageTooLargeError: it has more than ``max_pixels``.
+        ImageError: ``source`` cannot be read for whatever other reason; the message names source and reason.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
@@ -96,6 +106,25 @@ def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> RGB:
         raise ImageError(f"{name}: {getattr(error, 'strerror', None) or error}") from error
 
 
+def size(source: "str | os.PathLike[str]", *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Width and height of the picture file ``source`` as :func:`read` gives it, upright; only its header is read.
+
+    Raises:
+        ImageError: the header cannot be read, or states more than ``max_pixels``.
+    """
+    name = os.fsdecode(source)
+    try:
+        _check_is_file(name)
+        with open(name, "rb") as stream:
+            picture = _open(stream, name)
+            _check_size(picture, name, max_pixels)
+            return (picture.height, picture.width) if _orientation(picture) >= 5 else (picture.width, picture.height)
+    except ImageError:
+        raise
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{name}: {getattr(error, 'strerror', None) or error}") from error
+
+
 def is_image_path(path: str | os.PathLike[str]) -> bool:
     """Whether ``path`` has the suffix of a picture that :func:`read` takes; upper and lower case alike."""
     return Path(path).suffix.lower() in SUFFIXES
@@ -112,6 +141,15 @@ def write(path: str | os.PathLike[str], image: npt.NDArray[np.uint8]) -> None:
             hold it (JPEG ends at 65,500 pixels a side, WebP at 16,383).
         OSError: the file cannot be written.
     """
+    files.write_bytes(path, encode(path, image))
+
+
+def encode(path: str | os.PathLike[str], image: npt.NDArray[np.uint8]) -> bytes:
+    """What :func:`write` writes; ``path`` gives the format and is named in errors.
+
+    Raises:
+        ImageError: as :func:`write`.
+    """
     suffix = Path(path).suffix.lower()
     if suffix not in _ENCODERS:
         raise ImageError(f"{path}: cannot write {suffix or 'a name without suffix'}; use {', '.join(_ENCODERS)}")
@@ -123,7 +161,7 @@ def write(path: str | os.PathLike[str], image: npt.NDArray[np.uint8]) -> None:
         Image.fromarray(np.ascontiguousarray(image)).save(buffer, encoding, **options)
     except Exception as error:  # each of Pillow's encoders fails with exceptions of its own
         raise ImageError(f"{path}: cannot be encoded as {encoding}: {_describe(image)} ({error})") from error
-    files.write_bytes(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def _check_is_file(name: str) -> None:
@@ -137,9 +175,13 @@ def _check_is_file(name: str) -> None:
 def _from_stream(stream: IO[bytes], name: str, max_pixels: int) -> RGB:
     picture = _open(stream, name)
     _check_size(picture, name, max_pixels)
-    if _is_plain(picture):
+    plain, jpeg = _is_plain(picture), picture.format == "JPEG"
+    if plain or jpeg:
         stream.seek(0)
-        pixels = _decode(stream.read(), picture)
+        data = stream.read()
+        if jpeg:
+            _check_scans(data, name)
+        pixels = _decode(data, picture) if plain else None
         if pixels is not None:
             return _upright(pixels, _orientation(picture))
         stream.seek(0)
@@ -177,10 +219,26 @@ def _check_size(picture: Image.Image, name: str, max_pixels: int) -> None:
     if width < 1 or height < 1:
         raise ImageError(f"{name}: has no pixels ({width} x {height})")
     if width * height > max_pixels:
-        raise ImageError(
+        raise ImageTooLargeError(
             f"{name}: {width} x {height} = {width * height:,} pixels, above the limit of {max_pixels:,}; "
             "raise max_pixels if this is no decompression bomb"
         )
+
+
+def _check_scans(data: bytes, name: str) -> None:
+    """Refuse JPEGs of more than ``MAX_SCANS`` scans; the markers are found as libjpeg finds them."""
+    scans = at = 0
+    for _ in range(_MAX_SEGMENTS):
+        marker = _SEGMENT.search(data, at)
+        if marker is None or marker[1] == b"\xd9":
+            return
+        scans += marker[1] == b"\xda"
+        if scans > MAX_SCANS:
+            raise ImageError(
+                f"{name}: a JPEG of more than {MAX_SCANS} scans, each of which takes a pass over the picture"
+            )
+        at = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2])
+    raise ImageError(f"{name}: a JPEG of more than {_MAX_SEGMENTS} segments")
 
 
 def _is_plain(picture: ImageFile.ImageFile) -> bool:

@@ -65,9 +65,10 @@ class TestLayouts:
 
 class TestErrors:
     def test_nothing_there(self, tmp_path: Path) -> None:
-        for folder in (tmp_path, tmp_path / "absent"):
-            with pytest.raises(LabelError, match=r"no labels found; expected NAME\.txt label files"):
-                find_sources(folder)
+        with pytest.raises(LabelError, match=r"no labels found; expected NAME\.txt, \.json or \.xml label files"):
+            find_sources(tmp_path)
+        with pytest.raises(LabelError, match=r"absent: cannot be read as a label file: .*No such file"):
+            find_sources(tmp_path / "absent")
 
     def test_a_source_that_is_missing(self, data: Path) -> None:
         with pytest.raises(LabelError, match="no source named film; there are background, street, wide"):
@@ -75,7 +76,7 @@ class TestErrors:
 
     def test_an_image_that_is_missing(self, data: Path) -> None:
         (data / "wide/b.png").unlink()
-        with pytest.raises(LabelError, match=r"wide\.txt: 1 of its 2 images are missing, the first is .*b\.png"):
+        with pytest.raises(LabelError, match=r"wide: 1 of its 2 images are missing, the first is .*b\.png"):
             find_sources(data)
 
     def test_a_malformed_label_file(self, data: Path) -> None:

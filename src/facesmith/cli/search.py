@@ -69,6 +69,9 @@ class DamoFDSearch:
     labels: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FILE")] = ()
     """Label files of your own pictures: their face sizes weigh the stages instead of the authors' weights."""
 
+    stage_weights: tuple[float, float, float, float, float] | None = None
+    """The five stages' weights in DDSAR, as `facesmith data stats` prints them, instead of the authors'."""
+
     iterations: int = 96_000
     """Nets tried."""
 
@@ -86,6 +89,8 @@ class DamoFDSearch:
 
     def run(self) -> int:
         """Search, write the results, print the best net."""
+        if self.labels and self.stage_weights:
+            raise ConfigError("--labels and --stage-weights exclude each other")
         if self.iterations < 1:
             raise ConfigError(f"iterations must be 1 or more, not {self.iterations}")
         score, regime = self._score, self._regime
@@ -125,7 +130,9 @@ class DamoFDSearch:
         match self.score:
             case "ddsar":
                 alpha = self._regime.alpha if self.alpha is None else self.alpha
-                return DDSAR(alpha, stage_weights_of_labels(self.labels) if self.labels else STAGE_WEIGHTS)
+                if self.labels:
+                    return DDSAR(alpha, stage_weights_of_labels(self.labels))
+                return DDSAR(alpha, self.stage_weights or STAGE_WEIGHTS)
             case "macs":
                 return DetectorMacs(self._regime.detector, self._limits.size)
             case "parameters":
@@ -135,7 +142,7 @@ class DamoFDSearch:
     def _settings(self) -> dict[str, Any]:
         """What decides the course of the search, and so must not change on ``--resume``."""
         settings = {"method": "damofd"} | asdict(self)
-        for name in ("out", "resume", "iterations", "labels", "alpha"):
+        for name in ("out", "resume", "iterations", "labels", "stage_weights", "alpha"):
             del settings[name]
         settings["regime"] = self._regime.name
         if isinstance(self._score, DDSAR):

@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from facesmith import files, images
-from facesmith.data.labels import LabelledImage, read_labels
+from facesmith.data import formats
+from facesmith.data.formats.names import is_validation
+from facesmith.data.labelled import LabelledImage, LabelSet
 from facesmith.data.sample import Sample
 from facesmith.errors import LabelError
 
@@ -45,25 +47,23 @@ class Source:
 
 
 def find_sources(data: Path, configs: Sequence[SourceConfig] = ()) -> list[Source]:
-    """All sources below ``data``.
-
-    Three layouts are understood: label files ``NAME.txt`` beside the folders that their paths name, with
-    photographs without faces in ``background/``; WIDER FACE as published (``wider_face_split/`` and
-    ``WIDER_train/images``); RetinaFace's (``train/label.txt`` and ``train/images``).
+    """All sources below ``data``: label files in every layout that :mod:`facesmith.data.formats` reads, and
+    photographs without faces in ``background/``. Sets whose name says validation or test are left out.
 
     Args:
-        data: the folder.
+        data: the folder; or one label file.
         configs: sources to use; by default every one that is there, in shares of its number of images.
 
     Raises:
         LabelError: nothing is there, a configured source is missing, a label names a missing image, or label files
             differ in their number of landmarks a face.
+        ImageError: a format needs the size of a picture that cannot be read.
     """
-    found = {source.config.name: source for source in (*_label_files(data), *_background(data))}
+    sets = formats.read(data)
+    found = {one.name: _source(one) for one in sets if not is_validation(one.name)}
     if not found:
-        raise LabelError(
-            f"{data}: no labels found; expected NAME.txt label files, wider_face_split/ or train/label.txt"
-        )
+        held_back = ", ".join(one.name for one in sets)
+        raise LabelError(f"{data}: {held_back}: for validation by the name, and there is nothing else to train on")
     if not configs:
         return _same_landmarks(list(found.values()))
     missing = [config.name for config in configs if config.name not in found]
@@ -107,32 +107,15 @@ def _without(labels: Sequence[LabelledImage], points: int) -> list[LabelledImage
     return [label._replace(landmarks=np.full((len(label.boxes), points, 2), np.nan, np.float32)) for label in labels]
 
 
-def _label_files(data: Path) -> list[Source]:
-    places = [
-        *((path, data) for path in sorted(data.glob("*.txt"))),
-        *((path, data / "WIDER_train/images") for path in data.glob("wider_face_split/wider_face_train_bbx_gt.txt")),
-        *((path, data / "train/images") for path in data.glob("train/label.txt")),
-    ]
-    return [_with_labels(path, root) for path, root in places]
-
-
-def _with_labels(path: Path, root: Path) -> Source:
-    labels = read_labels(path)
-    paths = [root / label.path for label in labels]
-    missing = [p for p in paths if not p.is_file()]
+def _source(labels: LabelSet) -> Source:
+    paths = [labels.root / image.path for image in labels.images]
+    missing = [path for path in paths if not path.is_file()]
     if missing:
         raise LabelError(
-            f"{path}: {len(missing)} of its {len(paths)} images are missing, the first is {missing[0]}; "
+            f"{labels.name}: {len(missing)} of its {len(paths)} images are missing, the first is {missing[0]}; "
             "unpack the images, or move the label file elsewhere"
         )
-    return Source(SourceConfig(path.stem, share=len(paths)), paths, labels)
-
-
-def _background(data: Path) -> list[Source]:
-    paths = sorted(p for p in (data / "background").rglob("*") if images.is_image_path(p))
-    empty = np.zeros((0, 4), np.float32)
-    labels = [LabelledImage(p.name, empty, empty.reshape(0, 5, 2), np.zeros(0, np.bool_)) for p in paths]
-    return [Source(SourceConfig("background", share=len(paths)), paths, labels)] if paths else []
+    return Source(SourceConfig(labels.name, share=len(paths)), paths, labels.images)
 
 
 def _cached(path: Path, cache: Path) -> npt.NDArray[np.uint8]:

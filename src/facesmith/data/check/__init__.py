@@ -1,0 +1,1 @@
+"""What may be wrong with labelled photographs: each check gives :class:`~facesmith.data.check.problems.Problem`."""
