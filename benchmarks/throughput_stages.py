@@ -13,8 +13,8 @@ from facesmith import geometry, images
 from facesmith.evaluation.predict import walk_pictures
 from facesmith.faces import Faces
 from facesmith.runtime import EVALUATION_THRESHOLD, Candidates
-from facesmith.runtime.detector import resized
 from facesmith.runtime.ordered import ordered_map
+from facesmith.runtime.views import resized
 
 Picture = npt.NDArray[np.uint8]
 Run = Callable[[Picture], Candidates]

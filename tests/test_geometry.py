@@ -478,3 +478,11 @@ class TestBoxFromLandmarks:
         assert np.isnan(boxes[:2]).all()
         np.testing.assert_allclose(boxes[2], [0, 0, 1, 1], atol=1e-6)
         assert geometry.box_from_landmarks(np.zeros((0, 5, 2))).shape == (0, 4)
+
+
+def test_coverage_is_the_share_of_each_box() -> None:
+    boxes = [[0, 0, 10, 10], [5, 5, 5, 9], [0, 0, 4, 4]]
+    covers = [[5, 0, 30, 30], [-1, -1, 11, 11]]
+    expected = np.array([[0.5, 1], [0, 0], [0, 1]], np.float32)
+    np.testing.assert_array_equal(geometry.coverage(boxes, covers), expected)
+    assert geometry.coverage([], covers).shape == (0, 2)

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from facesmith import geometry
 from facesmith.faces import Faces
 from facesmith.meshes import Meshes
 
@@ -107,3 +108,23 @@ def test_dictionaries() -> None:
     again = Faces.from_dicts(rows)
     assert again.meshes is None
     assert np.array_equal(again.boxes, some.boxes)
+
+
+@pytest.mark.parametrize("turns", [-1, 0, 1, 2, 3, 4])
+def test_turned_with_the_picture(turns: int) -> None:
+    """x and y as those of landmarks; z, yaw and pitch stay; after a left turn a face leans less to the right."""
+    some = faces(3)
+    assert some.meshes is not None
+    points = Faces(some.boxes, some.scores, some.meshes.landmarks68[:, :5, :2])
+    turned = geometry.rotate90(some, 640, 480, turns).meshes
+    wanted = geometry.rotate90(points, 640, 480, turns).landmarks
+    assert turned is not None
+    np.testing.assert_array_equal(turned.landmarks68[:, :5, :2], wanted)
+    np.testing.assert_array_equal(turned.vertices[..., 2], some.meshes.vertices[..., 2])
+    np.testing.assert_array_equal(turned.pose[:, :2], some.meshes.pose[:, :2])
+    lean = (some.meshes.pose[:, 2] - turned.pose[:, 2] - 90 * turns) % 360
+    assert np.minimum(lean, 360 - lean).max() < 1e-3
+    assert np.abs(turned.pose[:, 2]).max() <= 180
+    back = geometry.rotate90(geometry.rotate90(some, 640, 480, 1), 480, 640, -1).meshes
+    assert back is not None
+    np.testing.assert_allclose(back.vertices, some.meshes.vertices, atol=1e-3)

@@ -40,6 +40,17 @@ def iou(a: npt.ArrayLike, b: npt.ArrayLike) -> FloatArray:
     return result
 
 
+def coverage(boxes: npt.ArrayLike, covers: npt.ArrayLike) -> FloatArray:
+    """(n, m) float32: the share of the area of each of ``boxes`` (n, 4) that lies within each of ``covers`` (m, 4).
+
+    0 for a box without area.
+    """
+    rows, columns = _boxes(boxes), _boxes(covers)
+    shared, areas = _intersections(rows, columns), _areas(rows)[:, None]
+    result: FloatArray = np.divide(shared, areas, out=np.zeros_like(shared), where=areas > 0)
+    return result
+
+
 def nms(boxes: npt.ArrayLike, scores: npt.ArrayLike, threshold: float, *, min_area: bool = False) -> IntArray:
     """Greedy non-maximum suppression.
 
@@ -128,7 +139,8 @@ def rotate90(faces: Faces, width: float, height: float, turns: int) -> Faces:
     boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
     if landmarks is not None:
         landmarks = _rotate_points(landmarks, width, height, turns)
-    return replace(faces, boxes=boxes, landmarks=landmarks)
+    meshes = None if faces.meshes is None else faces.meshes.rotated90(width, height, turns)
+    return replace(faces, boxes=boxes, landmarks=landmarks, meshes=meshes)
 
 
 def similarity(source: npt.ArrayLike, target: npt.ArrayLike) -> Float64Array:

@@ -65,6 +65,22 @@ class Meshes:
         shift = np.array([*offset, 0], np.float32)
         return replace(self, vertices=self.vertices * scales + shift, landmarks68=self.landmarks68 * scales + shift)
 
+    def rotated90(self, width: float, height: float, turns: int) -> Self:
+        """After their picture, of ``width`` × ``height`` pixels, was turned by quarters counter-clockwise, as
+        ``np.rot90`` turns it. Roll turns with the picture; yaw and pitch are those of the face and stay."""
+        turns %= 4
+        if turns == 0:
+            return self
+
+        def turned(points: FloatArray) -> FloatArray:
+            x, y, z = np.moveaxis(points, -1, 0)
+            x, y = [(y, width - x), (width - x, height - y), (height - y, x)][turns - 1]
+            return np.stack([x, y, z], axis=-1)
+
+        pose = self.pose.copy()
+        pose[:, 2] = (pose[:, 2] - 90 * turns + 180) % 360 - 180
+        return replace(self, vertices=turned(self.vertices), landmarks68=turned(self.landmarks68), pose=pose)
+
     @classmethod
     def concatenate(cls, parts: Sequence["Meshes"]) -> Self:
         """All meshes of ``parts``, at least one, in their order.

@@ -9,8 +9,8 @@ import pytest
 import facesmith
 from facesmith.errors import ConfigError, ImageError, ModelError
 from facesmith.runtime import Detector, SizeRule
-from facesmith.runtime.detector import OVERVIEW_FACE, resized
 from facesmith.runtime.session import Candidates
+from facesmith.runtime.views import OVERVIEW_FACE, resized
 
 Picture = npt.NDArray[np.uint8]
 
@@ -160,14 +160,43 @@ class FakeSession:
         return Candidates(self.boxes[None], self.scores[None], np.zeros((1, len(self.boxes), 5, 2), np.float32))
 
 
+class ScriptedSession:
+    """Answers look after look with the given boxes and scores."""
+
+    name, device, threads, usual_size = "scripted", "cpu", 1, "auto"
+
+    def __init__(self, *answers: tuple[npt.ArrayLike, npt.ArrayLike]) -> None:
+        self._answers = [(np.asarray(b, np.float32), np.asarray(s, np.float32)) for b, s in answers]
+
+    def run(self, images: Picture) -> Candidates:
+        boxes, scores = self._answers.pop(0)
+        return Candidates(boxes[None], scores[None], np.zeros((1, len(boxes), 5, 2), np.float32))
+
+
 def test_the_overview_adds_large_faces_only() -> None:
-    # 4000×3000 is seen at 1280×960 and at 320×240; the small box is 40 pixels of either, the large one 120
-    session = FakeSession([[0, 0, 40, 40], [100, 100, 220, 220]], [0.9, 0.8])
+    """4000×3000 is seen at 1280×960 and at 160×120 within a border of 80 and 60."""
+    session = FakeSession([[80, 60, 100, 80], [100, 70, 140, 110]], [0.9, 0.8])
     faces = Detector(session, checksum="")(np.zeros((3000, 4000, 3), np.uint8))
     assert session.sizes == [(1280, 960), (320, 240)]
     sides = sorted(faces.widths.tolist())
-    assert sides == pytest.approx([40 * 3.125, 120 * 3.125, 120 * 12.5])
-    assert 40 * 4 < OVERVIEW_FACE < 120 * 4
+    assert sides == pytest.approx([20 * 3.125, 40 * 3.125, 40 * 25])
+    assert 20 * 8 < OVERVIEW_FACE < 40 * 8
+    assert faces.boxes[faces.widths.argmax()].tolist() == [20 * 25, 10 * 25, 60 * 25, 50 * 25]
+
+
+def test_parts_of_a_face_that_the_overview_sees_whole_are_dropped() -> None:
+    """Seen at 1280×960, the picture's face is an eye of 150 pixels and one of better score elsewhere."""
+    first = ([[500, 300, 650, 450], [10, 10, 160, 160]], [0.8, 0.9])
+    overview = ([[120, 80, 200, 170]], [0.95])
+    faces = Detector(ScriptedSession(first, overview), checksum="")(picture(1280, 960))
+    assert faces.scores.tolist() == pytest.approx([0.95, 0.9])
+    middle = ([[420, 200, 860, 640]], [0.96])  # IoU .42: as a rival it would drop the whole face
+    faces = Detector(ScriptedSession(middle, overview), checksum="")(picture(1280, 960))
+    assert faces.scores.tolist() == pytest.approx([0.95])
+    weaker = ([[120, 80, 200, 170]], [0.7])
+    assert len(Detector(ScriptedSession(first, weaker), checksum="")(picture(1280, 960))) == 3
+    kept = Detector(ScriptedSession(first, overview), checksum="")(picture(1280, 960), nms=1)
+    assert len(kept) == 3  # who merges on his own gets everything
 
 
 def test_nms_over_the_smaller_area_drops_boxes_inside_others() -> None:
@@ -177,13 +206,13 @@ def test_nms_over_the_smaller_area_drops_boxes_inside_others() -> None:
     assert face == [0, 0, 40, 40]
 
 
-def test_small_pictures_and_other_rules_take_one_look() -> None:
+def test_other_rules_take_one_look() -> None:
     session = FakeSession([[0, 0, 40, 40]], [0.9])
     detector = Detector(session, checksum="")
     detector(picture(640, 400))
     detector(picture(1500, 400), size=1280)
     detector(picture(700, 400), size=SizeRule())
-    assert session.sizes == [(640, 400), (1280, 341), (700, 400)]
+    assert session.sizes == [(640, 400), (160, 100), (1280, 341), (700, 400)]
 
 
 def test_auto_means_the_size_that_the_network_was_made_for() -> None:

@@ -28,10 +28,11 @@ def test_target(rule: str | int, picture: tuple[int, int], target: tuple[int, in
     assert transposed == tuple(reversed(target))
 
 
-def test_only_auto_takes_a_second_look_and_only_at_large_pictures() -> None:
-    assert AUTO.second_target(4000, 3000) == (320, 240)
-    assert AUTO.second_target(641, 100) == (320, 50)
-    assert AUTO.second_target(640, 480) is None
+def test_only_auto_takes_a_second_look() -> None:
+    assert AUTO.second_target(4000, 3000) == (160, 120)  # an eighth of 1280
+    assert AUTO.second_target(960, 720) == (120, 90)
+    assert AUTO.second_target(640, 100) == (80, 12)
+    assert AUTO.second_target(100, 50) == (80, 40)  # no smaller
     assert SizeRule.parse("1280").second_target(4000, 3000) is None
     assert SizeRule.parse("original").second_target(4000, 3000) is None
 
@@ -53,5 +54,5 @@ def test_names() -> None:
     assert str(SizeRule.parse("640")) == "long side 640"
     assert str(SizeRule.parse("original")) == "original"
     assert str(SizeRule.parse("short:1600")) == "short side 1600 (long <= 2150)"
-    assert str(SizeRule.parse("auto")) == "auto (long side 160 to 1280, overview 320)"
+    assert str(SizeRule.parse("auto")) == "auto (long side 160 to 1280, overview)"
     assert SizeRule.parse(AUTO) is AUTO

@@ -64,6 +64,13 @@ class Common:
     """Test-time augmentation: flip, or pyramid (short sides 500, 800, 1100, 1400, 1700, each also flipped);
     both merge by box voting."""
 
+    tiles: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Where --size shrinks a picture (say auto), see it in overlapping tiles of at most N pixels at full resolution as
+    well."""
+
+    rotations: Annotated[tuple[Literal[90, -90, 180], ...], tyro.conf.arg(metavar="{90,-90,180} ...")] = ()
+    """See everything turned by these degrees (counter-clockwise) as well."""
+
     threshold: float = EVALUATION_THRESHOLD
     """Lowest score that a model's face needs."""
 
@@ -95,7 +102,15 @@ class Common:
         """How models look for faces."""
         style = None if self.box_style is None else BoxStyle.parse(self.box_style)
         augmentation = Augmentation.parse(self.augment, self.size)
-        return Settings(augmentation, self.threshold, self.nms, self.nms_min_area, box_style=style)
+        return Settings(
+            augmentation,
+            self.threshold,
+            self.nms,
+            self.nms_min_area,
+            box_style=style,
+            tiles=self.tiles,
+            rotations=self.rotations,
+        )
 
 
 DEFAULTS = Common()
@@ -159,8 +174,8 @@ def _checked(common: Common, task: Task[Any]) -> Settings:
         raise ConfigError("--images DIR is needed to run a model; or judge files with --predictions PATH")
     if not uses_model and settings != Settings():
         raise ConfigError(
-            "--size, --augment, --threshold, --nms, --nms-min-area and --box-style are for models; "
-            "predictions are judged as they are"
+            "--size, --augment, --tiles, --rotations, --threshold, --nms, --nms-min-area and --box-style are for "
+            "models; predictions are judged as they are"
         )
     if common.save_format is not None and common.save_predictions is None:
         raise ConfigError("--save-format needs --save-predictions DIR")
@@ -215,6 +230,8 @@ def _traits(provenance: Provenance) -> list[str]:
         f"augmentation {provenance.augmentation or 'unknown'}",
         f"score {provenance.score_threshold}",
         f"NMS {provenance.nms}",
+        f"tiles {provenance.settings.get('tiles', 'none')}",
+        f"rotations {provenance.settings.get('rotations', 'none')}",
         f"boxes {provenance.settings.get('box style', 'as predicted')}",
         f"sha256 {(provenance.checksum or 'unknown')[:8]}",
     ]

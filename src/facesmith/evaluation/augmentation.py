@@ -5,6 +5,7 @@ section 4.2, with the sizes of the official code): all looks' candidates, withou
 one box voting.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -74,7 +75,7 @@ class Augmentation:
 
     @property
     def looks(self) -> int:
-        """How many times the network sees a picture (an overview of the size rule not counted)."""
+        """How many times the network sees a picture (the size rule's overview, tiles and rotations not counted)."""
         return len(self.sizes) * (2 if self.flip else 1)
 
     def size_rule(self, detector: Detector) -> str:
@@ -95,6 +96,8 @@ class Augmentation:
         nms: float,
         nms_min_area: bool = False,
         meshes: bool = False,
+        tiles: int | None = None,
+        rotations: Sequence[int] = (),
     ) -> Faces:
         """The faces of one picture, best score first.
 
@@ -105,18 +108,22 @@ class Augmentation:
             nms: IoU above which NMS drops a face; with several looks, the IoU from which box voting merges.
             nms_min_area: NMS by the intersection over the smaller box's area; with one look only.
             meshes: with each face's mesh; with one look only.
+            tiles: as in :meth:`Detector.detect`, in every look.
+            rotations: as in :meth:`Detector.detect`, in every look.
         """
-        if self.looks == 1:
+
+        def look(seen: npt.NDArray[np.uint8], size: SizeRule, nms: float, **more: bool) -> Faces:
             return detector.detect(
-                image, size=self.sizes[0], threshold=threshold, nms=nms, nms_min_area=nms_min_area, meshes=meshes
+                seen, size=size, threshold=threshold, nms=nms, tiles=tiles, rotations=rotations, **more
             )
+
+        if self.looks == 1:
+            return look(image, self.sizes[0], nms, nms_min_area=nms_min_area, meshes=meshes)
         width = image.shape[1]
-        found = [detector.detect(image, size=size, threshold=threshold, nms=_KEEP_ALL) for size in self.sizes]
+        found = [look(image, size, _KEEP_ALL) for size in self.sizes]
         if self.flip:
             mirrored = np.ascontiguousarray(image[:, ::-1])
-            for size in self.sizes:
-                faces = detector.detect(mirrored, size=size, threshold=threshold, nms=_KEEP_ALL)
-                found.append(geometry.flip(faces, width))
+            found += [geometry.flip(look(mirrored, size, _KEEP_ALL), width) for size in self.sizes]
         return geometry.vote(Faces.concatenate(found), nms, KEEP)
 
 

@@ -35,6 +35,7 @@ class Raw(NamedTuple):
     boxes: FloatArray | None = None  # (n, 4) x1, y1, x2, y2
     yaws: FloatArray | None = None  # (n,) degrees
     images: list[str] | None = None  # all images, where some have no face
+    poses: FloatArray | None = None  # (n, 3) pitch, yaw, roll in degrees, see head_pose
 
 
 class View(NamedTuple):
@@ -93,6 +94,7 @@ class Truth:
         boxes: (n, 4) float64, x1, y1, x2, y2 in pixels.
         scales: view -> (n,) float64, the length that errors are divided by.
         groups: group -> (n,) bool, e.g. yaw ranges.
+        poses: (n, 3) pitch, yaw, roll in degrees (``head_pose``); ``None`` where the labels have none.
     """
 
     protocol: Protocol
@@ -103,6 +105,7 @@ class Truth:
     boxes: FloatArray
     scales: Mapping[str, FloatArray]
     groups: Mapping[str, BoolArray]
+    poses: FloatArray | None = None
 
     def subset(self, names: Collection[str]) -> "Truth":
         """The truth of these images only."""
@@ -118,6 +121,7 @@ class Truth:
             self.boxes[kept],
             {view: scale[kept] for view, scale in self.scales.items()},
             {group: member[kept] for group, member in self.groups.items()},
+            None if self.poses is None else self.poses[kept],
         )
 
 
@@ -158,7 +162,7 @@ def load_truth(path: str | Path, protocol: Protocol) -> Truth:
             raise LabelError(f"{path}: image {name!r}: the length{kind} to divide errors by is 0")
     position = {name: i for i, name in enumerate(dict.fromkeys(raw.images or raw.names))}
     image = np.array([position[name] for name in raw.names], np.int64)
-    return Truth(protocol, tuple(position), image, points, visible, boxes, scales, _groups(raw))
+    return Truth(protocol, tuple(position), image, points, visible, boxes, scales, _groups(raw), raw.poses)
 
 
 def bounds(points: FloatArray) -> FloatArray:
@@ -235,16 +239,19 @@ def _read_aflw_test(path: Path) -> Raw:
 
 def _read_aflw2000(path: Path) -> Raw:
     files = sorted(path.glob("*.mat"))
-    points, yaws = [], []
+    points, poses = [], []
     for file in files:
         content = read_mat(file, "pt3d_68", "Pose_Para")
         if content["pt3d_68"].shape != (3, 68) or not np.isfinite(content["pt3d_68"]).all():
             raise LabelError(f"{file}: pt3d_68 must hold 3 x 68 finite numbers, not {content['pt3d_68'].shape}")
         points.append(content["pt3d_68"][:2].T)
-        yaws.append(np.degrees(content["Pose_Para"].ravel()[1]))
+        if content["Pose_Para"].size < 3 or not np.isfinite(content["Pose_Para"].ravel()[:3]).all():
+            raise LabelError(f"{file}: Pose_Para must begin with finite pitch, yaw and roll")
+        poses.append(np.degrees(content["Pose_Para"].ravel()[:3]))
     stacked = np.array(points, np.float64).reshape(-1, 68, 2)
     visible = np.ones(stacked.shape[:2], bool)
-    return Raw([file.stem for file in files], stacked, visible, yaws=np.array(yaws, np.float64))
+    angles = np.array(poses, np.float64).reshape(-1, 3)
+    return Raw([file.stem for file in files], stacked, visible, yaws=angles[:, 1], poses=angles)
 
 
 def _read_pts(path: Path) -> Raw:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from facesmith import geometry
 from facesmith.errors import LabelError
+from facesmith.evaluation.head_pose import in_labels_convention, pose_figures
 from facesmith.evaluation.landmark_truth import (
     AFLW,
     AFLW2000_3D,
@@ -104,8 +105,10 @@ def evaluate(predictions: Mapping[str, Faces | FloatArray], truth: Truth, *, pro
     """``nme``, ``failure@t`` and ``auc@t``, with a suffix where a protocol measures in several ways.
 
     AFLW2000-3D and 300W also give ``nme`` of each group, AFLW2000-3D the mean of its three yaw ranges,
-    protocols of five points that of each landmark (all in the protocol's main way). ``counts``: faces that
-    have landmarks, and those of them that were found. A figure over no face is left out, with a note.
+    protocols of five points that of each landmark (all in the protocol's main way). Where the labels have head
+    poses and the predictions are ``Faces`` with meshes, ``pose_*`` are mean errors in degrees (``head_pose``).
+    ``counts``: faces that have landmarks, and those of them that were found. A figure over no face is left out,
+    with a note.
 
     Args:
         predictions: image name -> points, (k, 2) or (m, k, 2) in the order of the image's m labelled faces;
@@ -116,7 +119,8 @@ def evaluate(predictions: Mapping[str, Faces | FloatArray], truth: Truth, *, pro
         LabelError: image names do not match, a number of points or faces is wrong, a point is not finite, or
             ``Faces`` have no landmarks.
     """
-    points = placed(align(predictions, truth.images), truth)
+    aligned = align(predictions, truth.images)
+    points = placed(aligned, truth)
     protocol, labelled = truth.protocol, np.any(truth.visible, axis=1)
     if not labelled.any():
         raise LabelError("none of the labelled faces has landmarks; there is nothing to measure")
@@ -130,6 +134,8 @@ def evaluate(predictions: Mapping[str, Faces | FloatArray], truth: Truth, *, pro
         curves.append(Curve("CED" + suffix, _STEPS, ced(errors[labelled], _STEPS), "NME", "share of faces"))
         if view == protocol.views[0]:
             metrics |= _parts(errors, points, truth)
+    if truth.poses is not None:
+        metrics |= pose_figures(_poses(aligned, truth), truth.poses)
     faces, found = int(labelled.sum()), int(np.isfinite(points[labelled]).all(axis=(1, 2)).sum())
     return Result(
         protocol=protocol.name,
@@ -197,15 +203,28 @@ def _parts(errors: FloatArray, points: FloatArray, truth: Truth) -> dict[str, fl
 def placed(predictions: Sequence[Faces | FloatArray], truth: Truth) -> FloatArray:
     """(n, k, 2) predicted points of the labelled faces, NaN where a face was not found."""
     points = np.full(truth.points.shape, np.nan)
-    order = np.argsort(truth.image, kind="stable")
-    bounds = np.searchsorted(truth.image[order], np.arange(len(truth.images) + 1))
-    for i, (name, prediction) in enumerate(zip(truth.images, predictions, strict=True)):
-        rows = order[bounds[i] : bounds[i + 1]]
+    for name, prediction, rows in zip(truth.images, predictions, _rows(truth), strict=True):
         if isinstance(prediction, Faces):
             points[rows] = _from_faces(prediction, truth, rows, name)
         else:
             points[rows] = _from_points(prediction, points[rows].shape, name)
     return points
+
+
+def _poses(predictions: Sequence[Faces | FloatArray], truth: Truth) -> FloatArray:
+    """(n, 3) pitch, yaw, roll of the labelled faces in the labels' convention, NaN where no mesh tells."""
+    poses = np.full((len(truth.points), 3), np.nan)
+    for prediction, rows in zip(predictions, _rows(truth), strict=True):
+        if isinstance(prediction, Faces) and prediction.meshes is not None and len(prediction):
+            owner = _owners(prediction, truth, rows)
+            poses[rows[owner >= 0]] = in_labels_convention(prediction.meshes.pose[owner[owner >= 0]])
+    return poses
+
+
+def _rows(truth: Truth) -> list[IntArray]:
+    """The faces of each image."""
+    order = np.argsort(truth.image, kind="stable")
+    return np.split(order, np.searchsorted(truth.image[order], np.arange(1, len(truth.images))))
 
 
 def _from_faces(faces: Faces, truth: Truth, rows: IntArray, name: str) -> FloatArray:
@@ -220,13 +239,17 @@ def _from_faces(faces: Faces, truth: Truth, rows: IntArray, name: str) -> FloatA
     if found is None:
         what = "meshes, whose 68 points are judged" if of_meshes else "landmarks"
         raise LabelError(f"image {name!r}: the predicted faces have no {what}")
-    centres = truth.boxes[rows].reshape(-1, 2, 2).mean(axis=1)
-    labelled: BoolArray = np.any(truth.visible[rows], axis=1)
-    nose = NOSE_OF_68 if of_meshes else Landmark.NOSE
-    noses = np.where(labelled[:, None], truth.points[rows, nose], centres)
-    owner = assign(faces, truth.boxes[rows], noses)
+    owner = _owners(faces, truth, rows)
     points[owner >= 0] = found[owner[owner >= 0]]
     return points
+
+
+def _owners(faces: Faces, truth: Truth, rows: IntArray) -> IntArray:
+    """Which detection belongs to which labelled face of an image; -1 for a face that was not found."""
+    centres = truth.boxes[rows].reshape(-1, 2, 2).mean(axis=1)
+    labelled: BoolArray = np.any(truth.visible[rows], axis=1)
+    nose = NOSE_OF_68 if truth.points.shape[1] == MESH_LANDMARKS else Landmark.NOSE
+    return assign(faces, truth.boxes[rows], np.where(labelled[:, None], truth.points[rows, nose], centres))
 
 
 def _from_points(points: FloatArray, shape: tuple[int, ...], name: str) -> FloatArray:

@@ -19,6 +19,7 @@ from facesmith.evaluation.result import Provenance
 from facesmith.faces import Faces
 from facesmith.runtime import EVALUATION_THRESHOLD, Detector
 from facesmith.runtime.ordered import ordered_map
+from facesmith.runtime.views import Reach
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,12 @@ class Settings:
         turns: quarter turns, counter-clockwise, by which every picture is turned before it is seen; faces are
             those of the turned picture.
         box_style: replace the boxes by those that the landmarks imply in this style; ``None``: leave them.
+        tiles: also see tiles of at most this side at full resolution, as in :meth:`Detector.detect`.
+        rotations: degrees by which everything is seen turned as well, as in :meth:`Detector.detect`.
 
     Raises:
-        ConfigError: a number is not between 0 and 1, or ``nms_min_area`` or ``meshes`` where boxes are voted on.
+        ConfigError: a number is not between 0 and 1, ``nms_min_area`` or ``meshes`` where boxes are voted on,
+            or tiles or rotations that :class:`~facesmith.runtime.views.Reach` refuses.
     """
 
     augmentation: Augmentation = PLAIN
@@ -46,6 +50,8 @@ class Settings:
     turns: int = 0
     box_style: BoxStyle | None = None
     meshes: bool = False
+    tiles: int | None = None
+    rotations: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("threshold", "nms"):
@@ -55,6 +61,8 @@ class Settings:
             raise ConfigError(f"{self.augmentation}: there box voting takes the place of NMS; leave nms_min_area away")
         if self.meshes and self.augmentation.looks > 1:
             raise ConfigError(f"{self.augmentation}: meshes of several looks cannot be merged; look once")
+        for size in self.augmentation.sizes:
+            Reach(size, self.tiles, self.rotations)
 
     def provenance(self, detector: Detector) -> Provenance:
         """Where predictions of ``detector`` with these settings come from."""
@@ -70,6 +78,8 @@ class Settings:
                 "device": detector.device,
                 **({"NMS over": "the smaller area"} if self.nms_min_area else {}),
                 **({"turned": f"{90 * self.turns:+d}°"} if self.turns else {}),
+                **({"tiles": f"{self.tiles} pixels"} if self.tiles is not None else {}),
+                **({"rotations": " ".join(f"{degrees:+d}°" for degrees in self.rotations)} if self.rotations else {}),
                 **({"box style": str(self.box_style)} if self.box_style is not None else {}),
             },
         )
@@ -113,6 +123,8 @@ def predict(
             nms=settings.nms,
             nms_min_area=settings.nms_min_area,
             meshes=settings.meshes,
+            tiles=settings.tiles,
+            rotations=settings.rotations,
         )
         if settings.box_style is not None:
             faces = settings.box_style.restyled(faces)

@@ -1,9 +1,9 @@
 """``Detector``: a picture in, its faces out."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, overload
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -14,6 +14,7 @@ from facesmith.runtime.meshes import MeshRows, MeshSession
 from facesmith.runtime.ordered import ordered_map
 from facesmith.runtime.session import Candidates, ImageBatch, Session
 from facesmith.runtime.size import AUTO, SizeRule
+from facesmith.runtime.views import Reach, View, batches, mapped_meshes, parts, seen_better_turned
 
 EVERYDAY_THRESHOLD = 0.5
 """Lowest score of a face in everyday use."""
@@ -21,9 +22,7 @@ EVERYDAY_THRESHOLD = 0.5
 EVALUATION_THRESHOLD = 0.02
 """Lowest score of a face where precision-recall curves are drawn (facts/retinaface)."""
 
-OVERVIEW_FACE = 256.0
-"""The overview adds faces of this side and more, in pixels of the first look: there the first look's largest
-anchors (512) begin to miss faces, while the overview sees them at 64 pixels, where it is at its best."""
+_TILES_AT_ONCE = 8  # on a GPU; CPUs are faster with one
 
 
 class Detector:
@@ -60,6 +59,8 @@ class Detector:
         nms: float = 0.4,
         nms_min_area: bool = False,
         meshes: bool = False,
+        tiles: int | None = None,
+        rotations: Sequence[int] = (),
     ) -> list[Faces]: ...
 
     @overload
@@ -72,6 +73,8 @@ class Detector:
         nms: float = 0.4,
         nms_min_area: bool = False,
         meshes: bool = False,
+        tiles: int | None = None,
+        rotations: Sequence[int] = (),
     ) -> Faces: ...
 
     def detect(
@@ -83,6 +86,8 @@ class Detector:
         nms: float = 0.4,
         nms_min_area: bool = False,
         meshes: bool = False,
+        tiles: int | None = None,
+        rotations: Sequence[int] = (),
     ) -> Faces | list[Faces]:
         """The faces of one picture, or of each picture of a list; best score first.
 
@@ -103,12 +108,18 @@ class Detector:
             nms: of two faces with an IoU above this, only the better one stays; 1 keeps all.
             nms_min_area: compare the intersection over the smaller box's area instead, as RSA and KPNet do.
             meshes: give each face's 3D mesh as well (:attr:`Faces.meshes`).
+            tiles: for pictures that ``size`` shrinks: see them in overlapping tiles of at most this side at full
+                resolution as well, for small faces. Time grows with the picture, memory does not.
+            rotations: degrees out of 90, -90 and 180: see everything turned by them (counter-clockwise) as well, for
+                heads that lie on their side or hang down. Landmarks stay with their points of the face, so that the
+                left eye is that which is left once the head is upright. Each costs as much as the upright look.
 
         Raises:
             ImageError: a picture cannot be read; for a list the message says which.
-            ConfigError: ``size``, ``threshold`` or ``nms`` is out of range, or the model has no meshes to give.
+            ConfigError: ``size``, ``threshold``, ``nms``, ``tiles`` or ``rotations`` is out of range, or the model has
+                no meshes to give.
         """
-        rule = self.size_rule(size)
+        reach = Reach(self.size_rule(size), tiles, tuple(rotations))
         if meshes and self._meshes is None:
             raise ConfigError(
                 f"{self.name} has no mesh branch, so it gives no meshes; `facesmith models` says which do"
@@ -117,18 +128,23 @@ class Detector:
             if not 0 <= value <= 1:
                 raise ConfigError(f"{name} must lie between 0 and 1, not {value}")
         if not isinstance(source, list | tuple):
-            return self._detect(images.read(source), rule, threshold, nms, nms_min_area, meshes)
+            return self._detect(images.read(source), reach, threshold, nms, nms_min_area, meshes)
 
         def work(numbered: "tuple[int, images.Source]") -> Faces:
             index, one = numbered
             try:
-                return self._detect(images.read(one), rule, threshold, nms, nms_min_area, meshes)
+                return self._detect(images.read(one), reach, threshold, nms, nms_min_area, meshes)
             except ImageError as error:
                 raise ImageError(f"picture {index} of the list: {error}") from error
 
         return list(ordered_map(work, enumerate(source), workers=min(self.threads, max(1, len(source)))))
 
     __call__ = detect
+
+    @property
+    def sessions(self) -> tuple[Session, MeshSession | None]:
+        """The network and its mesh branch, for those who make another ``Detector`` around them."""
+        return self._session, self._meshes
 
     @property
     def has_meshes(self) -> bool:
@@ -161,37 +177,43 @@ class Detector:
         return candidates
 
     def _detect(
-        self, image: ImageBatch, rule: SizeRule, threshold: float, nms: float, nms_min_area: bool, meshes: bool
+        self, image: ImageBatch, reach: Reach, threshold: float, nms: float, nms_min_area: bool, meshes: bool
     ) -> Faces:
         height, width = image.shape[:2]
-        first = rule.target(width, height)
-        look = self._look(image, first, threshold, meshes)
-        if second := rule.second_target(width, height):
-            large = self._look(image, second, threshold, meshes)
-            sides = np.sqrt(large.faces.widths * large.faces.heights) * (max(first) / max(width, height))
-            look = _Look.concatenate(look, large.at(sides >= OVERVIEW_FACE))
-        kept = look.at(geometry.nms(look.faces.boxes, look.faces.scores, nms, min_area=nms_min_area))
+        views = reach.views(width, height)
+        at_once = _TILES_AT_ONCE if self.device.startswith("cuda") else 1
+        looks = [look for some in batches(views, at_once) for look in self._looks(image, some, threshold, meshes)]
+        found = _Look.concatenate(looks)
+        if nms < 1 and len(views) > 1:
+            found = found.at(~parts(found.faces, found.view, views))
+        kept = found.at(geometry.nms(found.faces.boxes, found.faces.scores, nms, min_area=nms_min_area))
+        if nms < 1 and len(views) > 1:
+            kept = kept.at(~seen_better_turned(kept.faces, kept.view, views))
         if self._meshes is None or kept.rows is None:
             return kept.faces
-        return replace(kept.faces, meshes=self._meshes.decode(*kept.rows).mapped(kept.scale))
+        return replace(kept.faces, meshes=mapped_meshes(self._meshes.decode(*kept.rows), kept.view, views))
 
-    def _look(self, image: ImageBatch, size: tuple[int, int], threshold: float, meshes: bool) -> "_Look":
-        """Candidates of at least ``threshold`` when ``image`` is seen at ``size``, in pixels of ``image``."""
-        batch, rows = resized(image, size)[None], None
+    def _looks(
+        self, image: ImageBatch, views: Sequence[tuple[int, View]], threshold: float, meshes: bool
+    ) -> "Iterator[_Look]":
+        """What numbered ``views`` of one size find of at least ``threshold``, in pixels of ``image``."""
+        batch, rows = np.stack([view.look(image) for _, view in views]), None
         if meshes and self._meshes is not None:
-            candidates, rows = self._meshes.run(np.ascontiguousarray(batch))
+            candidates, rows = self._meshes.run(batch)
             candidates = self._checked(candidates)
         else:
             candidates = self.raw(batch)
-        scores = candidates.scores[0]
-        kept = (scores >= threshold) & (scores > 0)  # unused rows have a score of 0
-        scale = image.shape[1] / size[0], image.shape[0] / size[1]
-        faces = Faces(candidates.boxes[0][kept], scores[kept], candidates.landmarks[0][kept]).mapped(scale)
-        return _Look(
-            faces,
-            None if rows is None else MeshRows(*(column[0][kept] for column in rows)),
-            np.full((len(faces), 2), scale, np.float32),
-        )
+        for i, (number, view) in enumerate(views):
+            scores = candidates.scores[i]
+            passed = np.flatnonzero((scores >= threshold) & (scores > 0))  # unused rows have a score of 0
+            seen = Faces(candidates.boxes[i][passed], scores[passed], candidates.landmarks[i][passed])
+            faces = view.mapped(seen)
+            look = _Look(
+                faces,
+                None if rows is None else MeshRows(*(column[i][passed] for column in rows)),
+                np.full(len(faces), number),
+            )
+            yield look.at(view.counted(faces))
 
 
 class _Look(NamedTuple):
@@ -199,39 +221,22 @@ class _Look(NamedTuple):
 
     Attributes:
         faces: without meshes.
-        rows: (n, 144) and (n, 4) what their meshes are made of, in pixels of the input.
-        scale: (n, 2) pixels of the picture in one of the input.
+        rows: (n, 144) and (n, 4) what their meshes are made of, in pixels of the network's input.
+        view: (n,) numbers of the views that found them.
     """
 
     faces: Faces
     rows: MeshRows | None
-    scale: npt.NDArray[np.float32]
+    view: npt.NDArray[np.int64]
 
     def at(self, index: npt.NDArray[Any]) -> "_Look":
         rows = None if self.rows is None else MeshRows(*(column[index] for column in self.rows))
-        return _Look(self.faces[index], rows, self.scale[index])
+        return _Look(self.faces[index], rows, self.view[index])
 
     @classmethod
-    def concatenate(cls, a: "_Look", b: "_Look") -> "_Look":
+    def concatenate(cls, looks: Sequence["_Look"]) -> "_Look":
         rows = None
-        if a.rows is not None and b.rows is not None:
-            rows = MeshRows(*(np.concatenate(pair) for pair in zip(a.rows, b.rows, strict=True)))
-        return cls(Faces.concatenate([a.faces, b.faces]), rows, np.concatenate([a.scale, b.scale]))
-
-
-def resized(image: ImageBatch, size: tuple[int, int]) -> ImageBatch:
-    """``image`` (H, W, 3) at ``size`` (width, height).
-
-    Bilinear, as WIDER FACE's figures are usually made; but bilinear skips pixels when it shrinks to less than
-    half, which harms small faces, so such pictures are first halved by averaging. (For 12 megapixels that
-    takes 6 ms, plain averaging over areas 30 ms, plain bilinear 3 ms.)
-    """
-    width, height = size
-    scaled: Any = image
-    while scaled.shape[1] >= 2 * width and scaled.shape[0] >= 2 * height:
-        half = (scaled.shape[1] // 2, scaled.shape[0] // 2)
-        scaled = cv2.resize(scaled, half, interpolation=cv2.INTER_AREA)
-    if scaled.shape[:2] != (height, width):
-        scaled = cv2.resize(scaled, size, interpolation=cv2.INTER_LINEAR)
-    pixels: ImageBatch = scaled
-    return pixels
+        if looks[0].rows is not None:
+            rows = MeshRows(*map(np.concatenate, zip(*(look.rows for look in looks if look.rows), strict=True)))
+        faces = Faces.concatenate([look.faces for look in looks])
+        return cls(faces, rows, np.concatenate([look.view for look in looks]))

@@ -56,6 +56,8 @@ class WeightRecord:
         face_size_range: smallest and largest face side in pixels of the network's input that it was trained
         for.
         figures: name -> figure.
+        found_faces: smallest and largest face side, in pixels of the network's input, that it was measured to find
+            (`benchmarks/face_sizes.py` says how); ``None``: not measured.
     """
 
     name: str
@@ -69,11 +71,13 @@ class WeightRecord:
     parameters: int
     face_size_range: tuple[float, float]
     figures: Mapping[str, Figure] = field(default_factory=dict)
+    found_faces: tuple[float, float] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The record's entry in ``records.json``."""
         row = {name: getattr(self, name) for name in self.__dataclass_fields__}
         row["face_size_range"] = list(self.face_size_range)
+        row["found_faces"] = None if self.found_faces is None else list(self.found_faces)
         row["figures"] = {name: asdict(figure) for name, figure in self.figures.items()}
         return row
 
@@ -87,7 +91,12 @@ class WeightRecord:
         try:
             smallest, largest = row["face_size_range"]
             figures = {name: Figure(**figure) for name, figure in row.get("figures", {}).items()}
-            return cls(**{**row, "face_size_range": (float(smallest), float(largest)), "figures": figures})
+            found = None
+            if row.get("found_faces") is not None:
+                least, most = row["found_faces"]
+                found = float(least), float(most)
+            trained = float(smallest), float(largest)
+            return cls(**{**row, "face_size_range": trained, "figures": figures, "found_faces": found})
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise ModelError(f"malformed record of weights {row!r}: {error}") from error
 
@@ -127,7 +136,7 @@ def unknown(name: str) -> str:
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
     hint = f"; did you mean {close[0]}?" if close else ""
     listed = ", ".join(known) or "none"
-    return f"no model is called {name!r}{hint} (known: {listed}; else a path ending in .onnx or .safetensors)"
+    return f"no model is called {name!r}{hint} (known: {listed}; else a path ending in .onnx, .xml or .safetensors)"
 
 
 def _folder() -> Traversable:

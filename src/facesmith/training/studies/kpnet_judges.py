@@ -24,7 +24,7 @@ from facesmith.evaluation.result import Provenance, Result
 from facesmith.evaluation.tasks import Task
 from facesmith.faces import Faces
 from facesmith.runtime import SizeRule
-from facesmith.runtime.detector import resized
+from facesmith.runtime.views import resized
 from facesmith.training.studies.judges import FddbRecall, Found, Machine, turned
 
 ELLIPSE = BoxStyle(0.0, -0.263, 1.298, 1.948)
