@@ -159,3 +159,33 @@ def test_wrong_settings() -> None:
         TrackerConfig(patience=-1)
     with pytest.raises(ConfigError, match="elapsed"):
         Tracker().update(faces(), elapsed=0)
+
+
+def test_faces_carried_on_change_no_track() -> None:
+    one, other = Tracker(), Tracker()
+    for frame in range(12):
+        seen = faces(box(10 + 5 * frame, 20), box(300 - 4 * frame, 200, 80), box(600, 20), scores=[0.9, 0.8, 0.2])
+        for tracker in (one, other):
+            tracked = tracker.update(seen)
+    for _ in range(5):
+        carried = one.carried(tracked, 2)
+    assert carried.track_ids is not None
+    assert carried.track_ids.tolist() == [1, 2]  # not the one without a track
+    assert carried.boxes == pytest.approx(np.array([box(75, 20), box(248, 200, 80)]), abs=0.6)
+    assert carried.scores.tolist() == pytest.approx([0.9, 0.8])
+    assert one.carried(tracked[[1]], 0).boxes == pytest.approx(tracked.boxes[[1]])
+    for frame in range(14, 20):
+        seen = faces(box(10 + 5 * frame, 20), box(300 - 4 * frame, 200, 80))
+        a, b = one.update(seen), other.update(seen)
+        assert a.track_ids is not None
+        assert b.track_ids is not None
+        assert a.track_ids.tolist() == b.track_ids.tolist() == [1, 2]
+
+
+def test_what_cannot_be_carried_on() -> None:
+    tracker = Tracker()
+    with pytest.raises(ValueError, match="no track ids"):
+        tracker.carried(faces(box(0, 0)), 1)
+    tracked = tracker.update(faces(box(0, 0)))
+    with pytest.raises(ValueError, match=r"no such tracks: \[1\]"):
+        Tracker().carried(tracked, 1)

@@ -9,6 +9,14 @@ class ImageError(FacesmithError, ValueError):
     """An image cannot be read or has a form that cannot be used."""
 
 
+class VideoError(FacesmithError, ValueError):
+    """A video file or camera cannot be read or written, or is another than it was."""
+
+
+class ImageTooLargeError(ImageError):
+    """An image has more pixels than are allowed."""
+
+
 class LabelError(FacesmithError, ValueError):
     """A label, ground-truth or prediction file is malformed; the message names file and line."""
 

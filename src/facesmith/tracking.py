@@ -103,6 +103,35 @@ class Tracker:
         self._ids, self._unseen, self._motion = self._ids[kept], self._unseen[kept], self._motion[kept]
         return replace(faces, track_ids=ids)
 
+    def carried(self, faces: Faces, frames: float) -> Faces:
+        """``faces`` where they are expected ``frames`` after the last update, while nobody looks; changes no track.
+
+        Args:
+            faces: what that update returned, or some of it.
+            frames: how many frames later.
+
+        Returns:
+            Those of ``faces`` on a track, moved by its speed, landmarks with their box; without meshes, which do not
+            follow from a box.
+
+        Raises:
+            ValueError: ``faces`` are not tracked, or one is on a track that is not (or no longer) there.
+        """
+        if faces.track_ids is None:
+            raise ValueError("only tracked faces can be carried on; they have no track ids")
+        faces = replace(faces, meshes=None)[faces.track_ids >= 0]
+        assert faces.track_ids is not None
+        if not np.isin(faces.track_ids, self._ids).all():
+            raise ValueError(f"no such tracks: {sorted(set(faces.track_ids.tolist()) - set(self._ids.tolist()))}")
+        old = _centred(faces.boxes)
+        new = old + frames * self._motion.speed[np.searchsorted(self._ids, faces.track_ids)]  # ids rise
+        new[:, 2:] = np.maximum(new[:, 2:], 1e-3)
+        if faces.landmarks is not None:
+            scale = new[:, None, 2:] / np.maximum(old[:, None, 2:], 1e-3)
+            landmarks = (faces.landmarks - old[:, None, :2]) * scale + new[:, None, :2]
+            faces = replace(faces, landmarks=landmarks.astype(np.float32))
+        return replace(faces, boxes=_corners(new).astype(np.float32))
+
     def _matched(self, faces: Faces, recent: npt.NDArray[np.bool_]) -> IntArray:
         """(n,) position of the track of each face, -1 where it has none; the two stages of ByteTrack."""
         config = self.config

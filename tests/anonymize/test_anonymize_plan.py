@@ -1,6 +1,7 @@
 """Plans written, edited, read."""
 
 import json
+from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -57,11 +58,11 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 def test_what_is_hidden() -> None:
     plan = video()
-    assert plan.hidden(0).tolist() == [[0, 0, 10, 10]]
-    assert plan.hidden(1).tolist() == []
-    assert plan.hidden(2).tolist() == [[0, 0, 12, 12]]
+    assert plan.hidden(0).boxes.tolist() == [[0, 0, 10, 10]]
+    assert plan.hidden(1).boxes.tolist() == []
+    assert plan.hidden(2).boxes.tolist() == [[0, 0, 12, 12]]
     assert plan.track_ids == {1, 2}
-    assert picture().hidden().tolist() == [[5, 5, 9, 9.5]]
+    assert picture().hidden().boxes.tolist() == [[5, 5, 9, 9.5]]
     assert picture().track_ids == set()
 
 
@@ -76,7 +77,7 @@ def test_keeping() -> None:
 
 def test_a_face_needs_its_box_only(tmp_path: Path) -> None:
     (plan,) = plans.read(stored(tmp_path, LINE))
-    assert plan.hidden().tolist() == [[1, 2, 3, 4]]
+    assert plan.hidden().boxes.tolist() == [[1, 2, 3, 4]]
     assert plan.track_ids == set()
 
 
@@ -115,3 +116,31 @@ def test_wrong_order(tmp_path: Path) -> None:
     (tmp_path / "plan.jsonl").write_text("{]")
     with pytest.raises(LabelError, match=r"plan.jsonl:1: not JSON"):
         list(plans.read(tmp_path / "plan.jsonl"))
+
+
+def test_outlines_are_written_and_read(tmp_path: Path) -> None:
+    curve = np.array([[1, 2], [9.5, 2.25], [5, 9]], np.float32)
+    plan = replace(video(), outlines=(curve, curve + 20, np.zeros((0, 2), np.float32)))
+    path = tmp_path / "plan.jsonl"
+    with path.open("w") as stream:
+        plans.write(stream, plan)
+        plans.write(stream, picture())
+    read, without = plans.read(path)
+    assert read.outlines is not None
+    assert [len(outline) for outline in read.outlines] == [3, 3, 0]
+    assert read.outlines[1] == pytest.approx(curve + 20, abs=0.051)
+    hidden = read.hidden(0)  # its second face stays visible
+    assert hidden.outlines is not None
+    assert len(hidden.outlines) == 1
+    assert hidden.outlines[0] == pytest.approx(curve, abs=0.051)
+    assert (without.outlines, without.hidden().outlines) == (None, None)
+    assert next(plans.read(stored(tmp_path, {**LINE, "faces": []}))).outlines == ()
+
+
+@pytest.mark.parametrize(
+    "outline", [[], [[1, 2], [3, 4]], [[1, 2], [3, 4], [5]], [[1, 2], [3, 4], [5, "6"]], [1, 2, 3]]
+)
+def test_wrong_outlines(tmp_path: Path, outline: Any) -> None:
+    row = {**LINE, "faces": [{"box": [1, 2, 3, 4], "outline": outline}]}
+    with pytest.raises(LabelError, match=r"plan.jsonl:1: an outline is three points \[x, y\] or more"):
+        list(plans.read(stored(tmp_path, row)))

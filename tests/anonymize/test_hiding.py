@@ -87,3 +87,36 @@ def test_grown() -> None:
 def test_wrong_margin() -> None:
     with pytest.raises(ConfigError, match="margin"):
         Hiding(margin=-0.1)
+
+
+def test_a_mask_covers_the_outline_and_nothing_else() -> None:
+    image = np.full((100, 120, 3), 200, np.uint8)
+    angle = np.linspace(0, 2 * np.pi, 64, endpoint=False)
+    oval = np.stack((60 + 20 * np.cos(angle), 50 + 30 * np.sin(angle)), axis=1).astype(np.float32)
+    x, y = np.arange(120) + 0.5, np.arange(100)[:, None] + 0.5
+    for margin, reach in ((0, 1), (0.25, 1.5), (0.1, 1.2)):
+        hidden = Hiding("mask", margin).hide(image, [[40, 20, 80, 80]], [oval])
+        radius = np.hypot((x - 60) / (20 * reach), (y - 50) / (30 * reach))
+        assert (hidden[radius < 0.96] == 0).all()
+        assert (hidden[radius > 1.06] == 200).all()
+
+
+def test_a_mask_for_a_face_without_outline_is_an_ellipse() -> None:
+    image, box = noise(), [[100, 60, 160, 140]]
+    masked = Hiding("mask").hide(image, box, [np.zeros((0, 2), np.float32)])
+    blurred = Hiding("blur").hide(image, box)
+    covered = (masked == 0).all(axis=2)
+    assert (covered != (blurred != image).any(axis=2)).mean() < 0.01
+    assert np.array_equal(masked[~covered], image[~covered])
+    with pytest.raises(ConfigError, match="needs the faces' outlines"):
+        Hiding("mask").hide(image, box)
+    assert np.array_equal(Hiding("mask").hide(image, np.zeros((0, 4))), image)
+
+
+def test_masks_at_and_beyond_the_border() -> None:
+    image = np.full((40, 50, 3), 200, np.uint8)
+    square = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)
+    curves = [square * 30 - 20, square * 40 + 45, square * 1e9 + 1e8, square * 0.1 + 20]
+    hidden = Hiding("mask", 0).hide(image, np.zeros((4, 4)), curves)
+    assert (hidden[:9, :9] == 0).all()
+    assert (hidden[12:, 12:18] == 200).all()

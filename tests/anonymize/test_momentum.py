@@ -60,6 +60,20 @@ def test_tracks_do_not_mix() -> None:
     assert boxes(turned, 2)[0] == [70, 0, 79, 9]
 
 
+def test_each_expected_face_knows_the_sighting_that_it_stems_from() -> None:
+    frame = np.array([5, 2, 2, 9, 4])
+    boxes_ = np.array([[10 * i, 0, 10 * i + 8, 9] for i in range(5)], np.float32)
+    faces = Faces(boxes_, np.ones(5), track_ids=np.array([1, 1, 2, 1, -1]))
+    result = Momentum(frames=2, growth=0).filled(frame, faces, 12)
+    tracks = result.faces.track_ids
+    assert tracks is not None
+    found = dict(zip(zip(tracks.tolist(), result.frame.tolist(), strict=True), result.source.tolist(), strict=True))
+    one = {0: 1, 1: 1, 2: 1, 3: 1, 4: 1, 5: 0, 6: 0, 7: 0, 8: 0, 9: 3, 10: 3, 11: 3}
+    assert found == {(1, at): source for at, source in one.items()} | {(2, at): 2 for at in range(5)}
+    seen = ~result.carried
+    assert np.array_equal(result.faces.boxes[seen], boxes_[result.source[seen]])
+
+
 def test_no_faces() -> None:
     assert len(filled(Momentum(), {}, 5).frame) == 0
     with pytest.raises(ValueError, match="track ids"):

@@ -233,6 +233,7 @@ def test_a_plan_for_another_file(run: Run) -> None:
         (["a.png", "--out", "out", "--margin", "-1"], "margin must lie between"),
         (["a.png", "--out", "out", "--momentum", "-1"], "momentum needs 0 or more"),
         (["a.png", "--out", "out", "--threshold", "2"], "threshold must lie between 0 and 1"),
+        (["a.png", "--out", "out", "--method", "mask"], "tiny has no mesh branch"),
         (["a.png", "--out", "out", "--keep-region", "9", "0", "5", "5"], "a region is X1 Y1 X2 Y2"),
     ],
 )
@@ -243,6 +244,14 @@ def test_wrong_settings(run: Run, arguments: list[str], message: str) -> None:
     assert message in stderr
     assert stderr.count("\n") == 1
     assert not Path("out").exists()
+
+
+def test_a_plan_without_outlines_cannot_be_masked(run: Run) -> None:
+    images.write(Path("a.png"), frame((16, 16, 255)))
+    run("a.png", "--plan", "plan.jsonl", "--analyse-only")
+    code, _, stderr = run("--plan", "plan.jsonl", "--out", "out", "--method", "mask")
+    assert (code, Path("out/a.png").exists()) == (2, False)
+    assert stderr == "facesmith: a.png: its plan has no outlines for masks; analyse it with --method mask\n"
 
 
 def test_a_plan_may_not_write_over_its_input(run: Run) -> None:

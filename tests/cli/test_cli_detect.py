@@ -106,7 +106,7 @@ def test_nothing_readable_is_still_json(run: Run) -> None:
     Path("empty").mkdir()
     code, out, err = run("empty", "--json")
     assert (code, json.loads(out)) == (1, [])
-    assert err == "facesmith: warning: empty: no pictures in this folder\n"
+    assert err == "facesmith: warning: empty: no pictures or videos in this folder\n"
 
 
 def test_save_draws_and_keeps_folders(run: Run) -> None:

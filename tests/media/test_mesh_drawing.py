@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from facesmith.errors import ImageError
-from facesmith.media import mesh_drawing
 from facesmith.media.mesh_drawing import draw_meshes
 
 WHITE = np.full((40, 60, 3), 255, np.uint8)
@@ -25,9 +24,7 @@ def test_opacity_mixes() -> None:
     assert (draw_meshes(WHITE, SQUARE, HALVES, opacity=0) == WHITE).all()
 
 
-@pytest.mark.parametrize("points", [1 << 21, 100])
-def test_the_nearer_part_hides_the_other(points: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mesh_drawing, "_POINTS", points)
+def test_the_nearer_part_hides_the_other() -> None:
     slope = np.array([(10, 5, 5), (40, 5, 5), (40, 30, 40), (10, 30, 40)], float)  # seen darker
     both = np.concatenate([SQUARE[0], slope])[None]
     expected = draw_meshes(WHITE, slope[None], HALVES, opacity=1)[15, 20]

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from facesmith.errors import ImageError
+from facesmith.errors import VideoError
 from facesmith.media import video
 from videos import sound_packets, write_video
 
@@ -166,21 +166,21 @@ def test_whole_or_not_at_all(tmp_path: Path) -> None:
             for frame in reader:
                 writer.write(frame if frame.index < 3 else replace(frame, image=frame.image[:, :60]))
 
-    with pytest.raises(ImageError, match=r"frames are \(48, 64, 3\) uint8, not \(48, 60, 3\)"):
+    with pytest.raises(VideoError, match=r"frames are \(48, 64, 3\) uint8, not \(48, 60, 3\)"):
         stop_in_the_middle()
     assert target.read_bytes() == b"old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "b.mp4"]
 
 
 def test_files_that_are_no_video(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match=r"none.mp4: No such file"):
+    with pytest.raises(VideoError, match=r"none.mp4: No such file"):
         video.VideoReader(tmp_path / "none.mp4")
     (tmp_path / "text.mp4").write_text("no video " * 99)
-    with pytest.raises(ImageError, match=r"text.mp4: damaged, cut short or no video"):
+    with pytest.raises(VideoError, match=r"text.mp4: damaged, cut short or no video"):
         video.VideoReader(tmp_path / "text.mp4")
     whole = write_video(tmp_path / "whole.mp4", corner())
     (tmp_path / "cut.mp4").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
-    with pytest.raises(ImageError, match=r"cut.mp4: damaged, cut short or no video"):
+    with pytest.raises(VideoError, match=r"cut.mp4: damaged, cut short or no video"):
         video.VideoReader(tmp_path / "cut.mp4")
     with av.open(tmp_path / "sound.mp4", "w") as container:
         stream = container.add_stream("aac", rate=8000, layout="mono")
@@ -188,15 +188,15 @@ def test_files_that_are_no_video(tmp_path: Path) -> None:
         wave.sample_rate = 8000
         container.mux(stream.encode(wave))
         container.mux(stream.encode(None))
-    with pytest.raises(ImageError, match=r"sound.mp4: holds no video"):
+    with pytest.raises(VideoError, match=r"sound.mp4: holds no video"):
         video.VideoReader(tmp_path / "sound.mp4")
 
 
 def test_what_cannot_be_written(tmp_path: Path) -> None:
     source = write_video(tmp_path / "a.mov", corner(), sound="pcm_s16le")
-    with pytest.raises(ImageError, match=r"b.avi: videos are written as .mp4"):
+    with pytest.raises(VideoError, match=r"b.avi: videos are written as .mp4"):
         copy(source, tmp_path / "b.avi")
-    with pytest.raises(ImageError, match=r"b.webm: cannot be written"):
+    with pytest.raises(VideoError, match=r"b.webm: cannot be written"):
         copy(source, tmp_path / "b.webm")  # WebM holds no PCM
     assert [path.name for path in tmp_path.iterdir()] == ["a.mov"]
 

@@ -20,11 +20,13 @@ class Sightings(NamedTuple):
         frame: (n,) int64, rising.
         faces: n faces with track ids.
         carried: (n,) bool, where a face was not seen but is expected.
+        source: (n,) int64, which of the faces that were seen each is or stems from.
     """
 
     frame: IntArray
     faces: Faces
     carried: "np.typing.NDArray[np.bool_]"
+    source: IntArray
 
 
 @dataclass(frozen=True)
@@ -63,18 +65,19 @@ class Momentum:
         order = order[faces.track_ids[order] >= 0]
         frame, faces = frame[order], replace(faces, landmarks=None)[order]
         parts = [
-            (frame, faces),
+            (frame, faces, np.arange(len(frame))),
             self._between(frame, faces),
             self._beyond(frame, faces, frames, forwards=True),
             self._beyond(frame, faces, frames, forwards=False),
         ]
         all_frames = np.concatenate([part[0] for part in parts])
         all_faces = Faces.concatenate([part[1] for part in parts])
+        source = order[np.concatenate([part[2] for part in parts])]
         by_time = np.argsort(all_frames, kind="stable")
-        return Sightings(all_frames[by_time], all_faces[by_time], by_time >= len(frame))
+        return Sightings(all_frames[by_time], all_faces[by_time], by_time >= len(frame), source[by_time])
 
-    def _between(self, frame: IntArray, faces: Faces) -> tuple[IntArray, Faces]:
-        """Frames and faces between successive sightings of a track."""
+    def _between(self, frame: IntArray, faces: Faces) -> tuple[IntArray, Faces, IntArray]:
+        """Frames and faces between successive sightings of a track, and the sighting before each."""
         assert faces.track_ids is not None
         missed = np.where(np.diff(faces.track_ids) == 0, np.diff(frame) - 1, 0)
         before, step = _steps(missed)
@@ -82,10 +85,12 @@ class Momentum:
         share = (step / length).astype(np.float32)[:, None]
         boxes = (1 - share) * faces.boxes[before] + share * faces.boxes[before + 1]
         boxes = grown(boxes, self.growth * np.minimum(step, length - step))
-        return frame[before] + step, replace(faces[before], boxes=boxes)
+        return frame[before] + step, replace(faces[before], boxes=boxes), before
 
-    def _beyond(self, frame: IntArray, faces: Faces, frames: int, *, forwards: bool) -> tuple[IntArray, Faces]:
-        """Frames and faces after the last sighting of each track, or before the first."""
+    def _beyond(
+        self, frame: IntArray, faces: Faces, frames: int, *, forwards: bool
+    ) -> tuple[IntArray, Faces, IntArray]:
+        """Frames and faces after the last sighting of each track, or before the first; and that sighting."""
         ids = faces.track_ids
         assert ids is not None
         if forwards:
@@ -100,7 +105,7 @@ class Momentum:
         track, step = _steps(np.minimum(room, self.frames))
         boxes = faces.boxes[ends[track]] + np.tile(speed[track] * step[:, None], 2).astype(np.float32)
         found = frame[ends[track]] + (step if forwards else -step)
-        return found, replace(faces[ends[track]], boxes=grown(boxes, self.growth * step))
+        return found, replace(faces[ends[track]], boxes=grown(boxes, self.growth * step)), ends[track]
 
 
 def _steps(counts: IntArray) -> tuple[IntArray, IntArray]:

@@ -7,7 +7,8 @@ A JSON line a picture or frame::
 
 ``name`` is the file to write, within the output folder. ``frame`` and ``time`` (seconds) are missing for a picture.
 A face needs a ``box`` only, in pixels of the upright picture; it is hidden unless ``keep`` is true. ``carried``: not
-seen in this frame, but expected there.
+seen in this frame, but expected there. Where the plan was made for masks, a face also has its ``outline``: the points
+[[x, y], …] of a closed curve.
 """
 
 import itertools
@@ -15,7 +16,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +28,19 @@ Mask = npt.NDArray[np.bool_]
 Region = tuple[float, float, float, float]
 
 _LINE = {"path": str, "name": str, "width": int, "height": int, "frame": int, "time": (int, float), "faces": list}
-_FACE = {"box": list, "score": (int, float), "track_id": int, "keep": bool, "carried": bool}
+_FACE = {"box": list, "score": (int, float), "track_id": int, "keep": bool, "carried": bool, "outline": list}
+
+
+class Hidden(NamedTuple):
+    """The faces to hide in one picture or frame.
+
+    Attributes:
+        boxes: (k, 4) float32 pixels.
+        outlines: of each, (p, 2) float32 pixels, p = 0 where it has none; ``None``: none of the plan's faces has.
+    """
+
+    boxes: FloatArray
+    outlines: tuple[FloatArray, ...] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +56,7 @@ class Plan:
         faces: n faces with track ids, without landmarks.
         keep: (n,) bool: stays visible.
         carried: (n,) bool: not seen, but expected.
+        outlines: n times (p, 2) float32 pixels, p = 0 where a face has none; ``None``: none has.
     """
 
     path: str
@@ -54,6 +68,7 @@ class Plan:
     faces: Faces
     keep: Mask
     carried: Mask
+    outlines: tuple[FloatArray, ...] | None = None
 
     def keeping(self, track_ids: Iterable[int], regions: Sequence[Region]) -> "Plan":
         """The same, where also the faces of ``track_ids`` and those with their centre in one of ``regions`` stay."""
@@ -63,11 +78,12 @@ class Plan:
         chosen = np.isin(_ids(self.faces), np.fromiter(track_ids, np.int64)) & (_ids(self.faces) >= 0)
         return replace(self, keep=self.keep | within.any(axis=1) | chosen)
 
-    def hidden(self, frame: int = 0) -> FloatArray:
-        """(k, 4) boxes to hide in ``frame``."""
+    def hidden(self, frame: int = 0) -> Hidden:
+        """What to hide in ``frame``."""
         first, last = np.searchsorted(self.frame, [frame, frame + 1])
-        boxes: FloatArray = self.faces.boxes[first:last][~self.keep[first:last]]
-        return boxes
+        chosen = first + np.flatnonzero(~self.keep[first:last])
+        outlines = None if self.outlines is None else tuple(self.outlines[i] for i in chosen)
+        return Hidden(self.faces.boxes[chosen], outlines)
 
     @property
     def track_ids(self) -> set[int]:
@@ -85,6 +101,10 @@ def write(stream: IO[str], plan: Plan) -> None:
         rows = plan.faces[here].to_dicts()
         for row, keep, carried in zip(rows, plan.keep[here].tolist(), plan.carried[here].tolist(), strict=True):
             row.update(keep=keep, carried=carried)
+        if plan.outlines is not None:
+            for row, outline in zip(rows, plan.outlines[here], strict=True):
+                if len(outline):
+                    row["outline"] = [[round(v, 1) for v in point] for point in outline.tolist()]
         place = {} if time is None else {"frame": frame, "time": round(time, 6)}
         print(json.dumps({**head, **place, "faces": rows}), file=stream)
 
@@ -118,6 +138,8 @@ def _line(place: str, text: str) -> tuple[str, dict[str, Any]]:
         box = face["box"]
         if len(box) != 4 or not all(type(v) in (int, float) and np.isfinite(v) for v in box):
             raise LabelError(f"{place}: a box is four numbers x1, y1, x2, y2, not {box}")
+        if "outline" in face:
+            _check_outline(place, face["outline"])
     return place, row
 
 
@@ -131,6 +153,13 @@ def _check(place: str, row: Any, known: dict[str, Any], needed: set[str]) -> Non
             raise LabelError(f"{place}: unknown key {key!r}; there are {', '.join(known)}")
         if not isinstance(value, known[key]) or (isinstance(value, bool) and known[key] is not bool):
             raise LabelError(f"{place}: {key} cannot be {json.dumps(value)[:60]}")
+
+
+def _check_outline(place: str, outline: list[Any]) -> None:
+    numbers = [v for point in outline if isinstance(point, list) and len(point) == 2 for v in point]
+    right = all(type(v) in (int, float) and np.isfinite(v) for v in numbers)
+    if len(outline) < 3 or len(numbers) != 2 * len(outline) or not right:
+        raise LabelError(f"{place}: an outline is three points [x, y] or more, not {json.dumps(outline)[:60]}")
 
 
 def _plan(lines: list[tuple[str, dict[str, Any]]]) -> Plan:
@@ -154,6 +183,7 @@ def _plan(lines: list[tuple[str, dict[str, Any]]]) -> Plan:
         _faces(faces),
         np.array([face.get("keep", False) for face in faces], bool),
         np.array([face.get("carried", False) for face in faces], bool),
+        _outlines(faces),
     )
 
 
@@ -163,6 +193,12 @@ def _faces(rows: list[dict[str, Any]]) -> Faces:
         np.array([row["score"] for row in rows], np.float32),
         track_ids=np.array([row["track_id"] for row in rows], np.int64),
     )
+
+
+def _outlines(rows: list[dict[str, Any]]) -> tuple[FloatArray, ...] | None:
+    if rows and not any("outline" in row for row in rows):
+        return None
+    return tuple(np.array(row.get("outline", []), np.float32).reshape(-1, 2) for row in rows)
 
 
 def _ids(faces: Faces) -> IntArray:

@@ -9,7 +9,7 @@ from tqdm import tqdm
 from facesmith import images
 from facesmith.anonymize.hiding import Hiding
 from facesmith.anonymize.plan import Plan
-from facesmith.errors import ImageError
+from facesmith.errors import ConfigError, FacesmithError, ImageError, VideoError
 
 
 def render(plan: Plan, target: Path, hiding: Hiding) -> None:
@@ -17,14 +17,17 @@ def render(plan: Plan, target: Path, hiding: Hiding) -> None:
     camera) are left out of both pictures and videos.
 
     Raises:
-        ImageError: the file cannot be read, or is not the one that ``plan`` was made for.
+        ImageError, VideoError: the file cannot be read, or is not the one that ``plan`` was made for.
+        ConfigError: the faces are to be masked, and ``plan`` has no outlines.
         MissingExtraError: ``plan`` is a video's and PyAV is not installed.
         OSError: ``target`` cannot be written.
     """
+    if hiding.method == "mask" and plan.outlines is None:
+        raise ConfigError(f"{plan.path}: its plan has no outlines for masks; analyse it with --method mask")
     if plan.times is None:
         image = images.read(plan.path)
-        _check_size(plan, image.shape[1], image.shape[0])
-        images.write(target, hiding.hide(image, plan.hidden()))
+        _check_size(plan, image.shape[1], image.shape[0], ImageError)
+        images.write(target, hiding.hide(image, *plan.hidden()))
     else:
         _render_video(plan, target, hiding)
 
@@ -34,18 +37,18 @@ def _render_video(plan: Plan, target: Path, hiding: Hiding) -> None:
 
     assert plan.times is not None
     with video.VideoReader(plan.path) as reader:
-        _check_size(plan, reader.format.width, reader.format.height)
+        _check_size(plan, reader.format.width, reader.format.height, VideoError)
         with video.create(target, reader.format, sound_from=plan.path) as writer:
             frames, count, hidden = 0, len(plan.times), not sys.stderr.isatty()
             for frame in tqdm(reader, str(target), count, leave=False, disable=hidden, unit="frame"):
                 if frame.index < count:
-                    writer.write(replace(frame, image=hiding.hide(frame.image, plan.hidden(frame.index))))
+                    writer.write(replace(frame, image=hiding.hide(frame.image, *plan.hidden(frame.index))))
                 frames += 1
             if frames != count:
-                raise ImageError(f"{plan.path}: has {frames} frames, its plan {count}; analyse it again")
+                raise VideoError(f"{plan.path}: has {frames} frames, its plan {count}; analyse it again")
 
 
-def _check_size(plan: Plan, width: int, height: int) -> None:
+def _check_size(plan: Plan, width: int, height: int, error: type[FacesmithError]) -> None:
     if (width, height) != (plan.width, plan.height):
         planned = f"{plan.width} x {plan.height}"
-        raise ImageError(f"{plan.path}: is {width} x {height} pixels, its plan {planned}; analyse it again")
+        raise error(f"{plan.path}: is {width} x {height} pixels, its plan {planned}; analyse it again")

@@ -5,31 +5,28 @@ import io
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import IO, Annotated
 
 import cv2
 import tyro
 
-from facesmith import files
+from facesmith import files, weights
 from facesmith.anonymize import plan as plans
 from facesmith.anonymize.analysis import THRESHOLD, Analyst
 from facesmith.anonymize.hiding import Hiding, Method
 from facesmith.anonymize.momentum import Momentum
 from facesmith.anonymize.plan import Plan
 from facesmith.anonymize.rendering import render
-from facesmith.cli.inputs import Input, Kind, check_outputs, expand, unique_names
-from facesmith.errors import ConfigError, ImageError
-from facesmith.images import is_image_path
-from facesmith.media.video_paths import can_write, is_video_path
+from facesmith.cli.inputs import PICTURES_AND_VIDEOS, Input, check_outputs, expand, unique_names, writable
+from facesmith.errors import ConfigError, FacesmithError, ImageError, VideoError
+from facesmith.media.video_paths import is_video_path
 from facesmith.runtime import load
 from facesmith.runtime.cpus import chosen_threads
 from facesmith.runtime.ordered import ordered_map
 
-PICTURES_AND_VIDEOS = Kind("pictures or videos", lambda path: is_image_path(path) or is_video_path(path))
-
 Job = Input | Plan
-Done = Plan | ImageError | None
+Done = Plan | FacesmithError | None
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,8 @@ class Anonymize:
     become .mkv."""
 
     method: Method = "blur"
-    """A blurred ellipse, a mosaic, or a black box, the only one that leaves nothing to reconstruct."""
+    """A blurred ellipse, a mosaic, a black box, or a black mask in the shape of the face's mesh; box and mask leave
+    nothing to reconstruct. Masks need a model with meshes: without --model, retinaface-mobilenet0.25-mesh."""
 
     margin: float = 0.2
     """How far it reaches beyond the face on every side, in shares of the face's size."""
@@ -111,7 +109,7 @@ class Anonymize:
                 if target is not None:
                     render(plan, target, hiding)
                 return plan
-            except ImageError as error:
+            except (ImageError, VideoError) as error:
                 return error
 
         cv2.setNumThreads(1)  # pictures run side by side; OpenCV's own threads would come on top
@@ -143,13 +141,14 @@ class Anonymize:
             check_outputs((plan.path for plan in plans.read(self.plan)), self._outputs())  # and all lines, at once
             return None, plans.read(self.plan)
         check_outputs(self.paths, self._outputs())
-        detector = load(self.model, device=self.device, threads=self.threads)
+        masks = self.method == "mask"
+        detector = load(self.model or (weights.MESHES if masks else None), device=self.device, threads=self.threads)
         momentum = Momentum(self.momentum)
-        analyst = Analyst(detector, size=self.size, threshold=self.threshold, momentum=momentum)
+        analyst = Analyst(detector, size=self.size, threshold=self.threshold, momentum=momentum, masks=masks)
         return analyst, self._inputs()
 
     def _inputs(self) -> Iterator[Input]:
-        named = unique_names(_writable)
+        named = unique_names(writable)
         for found in expand(self.paths, self._outputs(), PICTURES_AND_VIDEOS):
             yield found if found.problem is not None else found._replace(name=named(found.name))
 
@@ -173,7 +172,7 @@ class Anonymize:
             sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
         failed, missing, skipped = False, set(self.keep), False
         for job, result in results:
-            if isinstance(result, ImageError):
+            if isinstance(result, FacesmithError):
                 failed = True
                 print(f"facesmith: warning: {result}", file=sys.stderr, flush=True)
             elif result is None:
@@ -208,10 +207,3 @@ def _analysed(analyst: Analyst | None, found: Input) -> Plan:
     if found.problem is not None:
         raise ImageError(f"{found.path}: {found.problem}")
     return (analyst.video if is_video_path(found.path) else analyst.picture)(found.path, found.name)
-
-
-def _writable(name: PurePath) -> PurePath:
-    """A name in a format that can be written."""
-    if is_video_path(name):
-        return name if can_write(name) else name.with_name(f"{name.name}.mkv")
-    return name if name.suffix.lower() in (".jpg", ".jpeg", ".png") else name.with_name(f"{name.name}.jpg")

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from facesmith.errors import ConfigError
 from facesmith.images import is_image_path
+from facesmith.media.video_paths import can_write, is_video_path
 
 STDIN = "-"
 
@@ -25,6 +26,7 @@ class Kind(NamedTuple):
 
 
 PICTURES = Kind("pictures", is_image_path)
+PICTURES_AND_VIDEOS = Kind("pictures or videos", lambda path: is_image_path(path) or is_video_path(path))
 
 
 class Input(NamedTuple):
@@ -85,6 +87,13 @@ def unique_names(change: Callable[[PurePath], PurePath]) -> Callable[[PurePath],
         return free
 
     return named
+
+
+def writable(name: PurePath) -> PurePath:
+    """The ``name`` of a picture or video in a format that can be written."""
+    if is_video_path(name):
+        return name if can_write(name) else name.with_name(f"{name.name}.mkv")
+    return name if name.suffix.lower() in (".jpg", ".jpeg", ".png") else name.with_name(f"{name.name}.jpg")
 
 
 def _expand_one(argument: str, written: list[Path], kind: Kind) -> Iterator[Input]:

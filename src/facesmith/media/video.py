@@ -5,7 +5,8 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -15,8 +16,9 @@ import cv2
 import numpy as np
 
 from facesmith import files
-from facesmith.errors import ImageError, MissingExtraError
+from facesmith.errors import MissingExtraError, VideoError
 from facesmith.images import RGB
+from facesmith.media.frames import NO_PIXELS, Frame
 from facesmith.media.video_paths import CONTAINERS, can_write
 from facesmith.runtime.cpus import available_cpus
 
@@ -33,26 +35,6 @@ _VP9 = ("libvpx-vp9", {"crf": "24", "b": "0", "cpu-used": "4", "row-mt": "1"})
 
 
 Turn = tuple[int, int, int, int]
-
-
-@dataclass(frozen=True, eq=False)
-class Frame:
-    """One picture of a video.
-
-    Attributes:
-        image: (H, W, 3) uint8, RGB, upright.
-        index: its number, from 0.
-        pts: when it is shown, in ticks of the video's time base; rises from frame to frame, in uneven steps
-            where the frame rate varies.
-        duration: for how long, in ticks; 0 where the file does not say.
-        time: ``pts`` in seconds.
-    """
-
-    image: RGB
-    index: int
-    pts: int
-    duration: int
-    time: float
 
 
 @dataclass(frozen=True)
@@ -77,9 +59,10 @@ class VideoFormat:
 
 
 class VideoReader:
-    """The frames of a video file, decoded while they are taken; iterate once, inside ``with``.
+    """The frames of a video file, decoded while they are taken; go through them once, inside ``with``.
 
-    Frames are turned and mirrored as the file's display matrix says, in steps of 90 degrees.
+    Frames are turned and mirrored as the file's display matrix says, in steps of 90 degrees. They may be taken in
+    another thread than the one that leaves ``with``; that ends them.
 
     Args:
         path: the file.
@@ -90,23 +73,25 @@ class VideoReader:
         expected_frames: how many frames the file says, or its length implies; 0 where unknown. For progress bars.
 
     Raises:
-        ImageError: there is no such file, it holds no video, or (while frames are taken) it is damaged.
+        VideoError: there is no such file, it holds no video, or (while frames are taken) it is damaged.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
         self._container = _opened(self.path)
+        self._decoding = threading.Lock()  # closing a file that another thread decodes would crash
+        self._closed = False
         try:
             stream = self._container.streams.best("video")
             if not isinstance(stream, VideoStream):
-                raise ImageError(f"{self.path}: holds no video, only sound or data")
+                raise VideoError(f"{self.path}: holds no video, only sound or data")
             stream.codec_context.thread_type = "AUTO"
             stream.codec_context.thread_count = available_cpus()
             self._frames = self._container.decode(stream)
             with _reading(self.path):  # the first one now: it knows how the video is turned
                 self._first = next(self._frames, None)
             if self._first is None:
-                raise ImageError(f"{self.path}: holds no frame; it is empty or cut short")
+                raise VideoError(f"{self.path}: holds no frame; it is empty or cut short")
             # of this frame alone: one whose side data is asked for stays until the garbage collector comes
             self._turn = _turn(self._first)
             self.format = _format(stream, self._first, self._turn)
@@ -120,13 +105,23 @@ class VideoReader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._container.close()
+        with self._decoding:
+            self._closed = True
+            self._container.close()
 
     def __iter__(self) -> Iterator[Frame]:
         """Frames in the order in which they are shown.
 
         Raises:
-            ImageError: the file is damaged, or changes its frames' size.
+            VideoError: the file is damaged, or changes its frames' size.
+        """
+        return self.frames()
+
+    def frames(self, wanted: Callable[[int], bool] = lambda index: True) -> Iterator[Frame]:
+        """The same; frames whose index is not ``wanted`` come without pixels (0, 0, 3), which saves time.
+
+        Raises:
+            VideoError: the file is damaged, or changes its frames' size.
         """
         frame, self._first = self._first, None
         index, pts = 0, -(1 << 62)
@@ -134,18 +129,25 @@ class VideoReader:
         while frame is not None:
             # a few old files leave timestamps out or give one twice; encoders take only rising ones
             pts = max(pts + 1, frame.pts) if frame.pts is not None else (pts + tick if index else 0)
-            pixels: Any = frame.to_ndarray(format="rgb24")
-            image = _upright(pixels, self._turn)
-            if image.shape[:2] != (self.format.height, self.format.width):
-                size = f"{image.shape[1]} x {image.shape[0]}"
-                raise ImageError(
-                    f"{self.path}: frame {index} is {size} pixels, those before it "
-                    f"{self.format.width} x {self.format.height}; split the video there"
-                )
+            image = self._image(frame, index) if wanted(index) else NO_PIXELS
             yield Frame(image, index, pts, frame.duration or 0, float(pts * self.format.time_base))
             index += 1
-            with _reading(self.path):
-                frame = next(self._frames, None)
+            frame = self._next()
+
+    def _next(self) -> av.VideoFrame | None:
+        with self._decoding, _reading(self.path):
+            return None if self._closed else next(self._frames, None)
+
+    def _image(self, frame: av.VideoFrame, index: int) -> RGB:
+        pixels: Any = frame.to_ndarray(format="rgb24")
+        image = _upright(pixels, self._turn)
+        if image.shape[:2] != (self.format.height, self.format.width):
+            size = f"{image.shape[1]} x {image.shape[0]}"
+            raise VideoError(
+                f"{self.path}: frame {index} is {size} pixels, those before it "
+                f"{self.format.width} x {self.format.height}; split the video there"
+            )
+        return image
 
 
 class VideoWriter:
@@ -163,11 +165,11 @@ class VideoWriter:
         """Append ``frame``; its ``image`` may be another than was read, its ``pts`` must rise.
 
         Raises:
-            ImageError: the image has another size than the video, or cannot be encoded.
+            VideoError: the image has another size than the video, or cannot be encoded.
         """
         wanted = (self._format.height, self._format.width, 3)
         if frame.image.shape != wanted or frame.image.dtype != np.uint8:
-            raise ImageError(f"{self._path}: frames are {wanted} uint8, not {frame.image.shape} {frame.image.dtype}")
+            raise VideoError(f"{self._path}: frames are {wanted} uint8, not {frame.image.shape} {frame.image.dtype}")
         matrix, full, primaries, transfer = self._format.colour
         with _writing(self._path):
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame.image), format="rgb24").reformat(
@@ -209,12 +211,12 @@ def create(
         sound_from: a file whose sound streams are copied, packet by packet, as they are.
 
     Raises:
-        ImageError: the suffix is unknown, this PyAV has no such encoder, or the container cannot hold the sound.
+        VideoError: the suffix is unknown, this PyAV has no such encoder, or the container cannot hold the sound.
         OSError: the file cannot be written.
     """
     name = os.fspath(path)
     if not can_write(name):
-        raise ImageError(f"{name}: videos are written as {', '.join(CONTAINERS)}")
+        raise VideoError(f"{name}: videos are written as {', '.join(CONTAINERS)}")
     container_format = CONTAINERS[Path(name).suffix.lower()]
     options = {"video_track_timescale": str(video.time_base.denominator)} if container_format in ("mp4", "mov") else {}
     with contextlib.ExitStack() as stack:
@@ -271,7 +273,7 @@ def _video_stream(container: OutputContainer, video: VideoFormat) -> VideoStream
     try:
         stream = container.add_stream(name, rate=video.rate, options=dict(options))
     except UnknownCodecError as error:
-        raise ImageError(f"this PyAV has no encoder {name}; PyAV's own wheels have") from error
+        raise VideoError(f"this PyAV has no encoder {name}; PyAV's own wheels have") from error
     assert isinstance(stream, VideoStream)
     context = stream.codec_context
     context.width, context.height = video.width, video.height
@@ -317,16 +319,16 @@ def _reading(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ImageError(f"{path}: {error.strerror or error}") from error
+        raise VideoError(f"{path}: {error.strerror or error}") from error
     except av.FFmpegError as error:
-        raise ImageError(f"{path}: damaged, cut short or no video ({error.strerror})") from error
+        raise VideoError(f"{path}: damaged, cut short or no video ({error.strerror})") from error
 
 
 @contextlib.contextmanager
 def _writing(path: str) -> Iterator[None]:
     try:
         yield
-    except (ImageError, OSError):
+    except (VideoError, OSError):
         raise
     except (av.FFmpegError, ValueError) as error:
-        raise ImageError(f"{path}: cannot be written as video ({getattr(error, 'strerror', None) or error})") from error
+        raise VideoError(f"{path}: cannot be written as video ({getattr(error, 'strerror', None) or error})") from error
