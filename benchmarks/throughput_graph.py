@@ -7,7 +7,7 @@ import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 
-from facesmith.export.quantise import network_nodes
+from facesmith.export.precision import network_nodes
 
 Arrays = dict[str, npt.NDArray[Any]]
 _PRODUCTS = ("Conv", "ConvTranspose", "MatMul", "Gemm")

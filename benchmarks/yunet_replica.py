@@ -5,14 +5,14 @@ Research 2023): 75,856 parameters. It finds no faces; OpenCV's ``FaceDetectorYN`
 file.
 """
 
-import logging
-import warnings
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from replica_export import write
 
 PARAMETERS = 75_856
 STRIDES = (8, 16, 32)
@@ -82,21 +82,7 @@ def export_replica(path: Path, width: int, height: int) -> None:
     count = sum(parameter.numel() for parameter in network.parameters())
     assert count == PARAMETERS, f"{count} parameters, the published YuNet has {PARAMETERS}"
     _fuse(network)
-    padded = (-(-height // 32) * 32, -(-width // 32) * 32)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter warns about its own internals
-        torch.onnx.export(
-            network,
-            (torch.zeros(1, 3, *padded),),
-            path,
-            dynamo=True,
-            external_data=False,
-            opset_version=18,
-            input_names=["input"],
-            output_names=[f"{name}_{stride}" for name in HEADS for stride in STRIDES],
-            verbose=False,
-        )
+    write(network, path, width, height, [f"{name}_{stride}" for name in HEADS for stride in STRIDES])
 
 
 def _fuse(network: YuNetReplica) -> None:

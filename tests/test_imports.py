@@ -45,7 +45,7 @@ def test_torch_stays_out_of_all_that_runs_without_it() -> None:
     code = """
 import importlib, pkgutil, facesmith
 from facesmith.errors import MissingExtraError
-names = "runtime", "evaluation", "media", "weights", "anonymize"
+names = "runtime", "evaluation", "media", "weights", "anonymize", "serve"
 packages = [importlib.import_module("facesmith." + name) for name in names]
 for package in packages:
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
@@ -53,7 +53,7 @@ for package in packages:
             importlib.import_module(module.name)
         except MissingExtraError:
             pass
-for verb in ("detect", "anonymize", "models", "doctor"):
+for verb in ("detect", "anonymize", "serve", "export", "benchmark", "models", "doctor"):
     importlib.import_module("facesmith.cli." + verb)
 """
     assert imported_by(code, "torch", "onnx", "facesmith.detectors", "facesmith.training") == []

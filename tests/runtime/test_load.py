@@ -34,7 +34,7 @@ def test_folder_and_other_files(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="cannot read"):
         facesmith.load(tmp_path / "folder.onnx")
     (tmp_path / "model.pth").write_bytes(b"")
-    with pytest.raises(ModelError, match=r"\.onnx or \.safetensors"):
+    with pytest.raises(ModelError, match=r"\.onnx, \.xml or \.safetensors"):
         facesmith.load(tmp_path / "model.pth")
 
 

@@ -66,23 +66,33 @@ def test_unknown_device(tiny_model: Path, device: str) -> None:
 @pytest.mark.skipif(
     "CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="this onnxruntime has CUDA"
 )
-@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
-def test_cuda_is_never_replaced(tiny_model: Path, device: str) -> None:
-    with pytest.raises(DeviceError, match="no CUDA provider"):
+@pytest.mark.parametrize(
+    ("device", "missing"), [("cuda", "CUDA"), ("cuda:1", "CUDA"), ("tensorrt", "TensorRT"), ("tensorrt:1", "TensorRT")]
+)
+def test_a_gpu_is_never_replaced(tiny_model: Path, device: str, missing: str) -> None:
+    with pytest.raises(DeviceError, match=f"{device} was asked for, but this onnxruntime has no {missing} provider"):
         open_session(tiny_model, device)
 
 
-def test_a_silent_fallback_is_an_error(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("device", "wanted"),
+    [
+        ("cuda", [("CUDAExecutionProvider", {"device_id": "0"})]),
+        ("tensorrt:1", [(f"{kind}ExecutionProvider", {"device_id": "1"}) for kind in ("Tensorrt", "CUDA")]),
+    ],
+)
+def test_a_silent_fallback_is_an_error(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, device: str, wanted: list[tuple[str, object]]
+) -> None:
     """onnxruntime-gpu without CUDA's libraries lists the provider, warns, and runs on the CPU."""
     real = onnxruntime.InferenceSession
 
-    def without_cuda(model: bytes, settings: object, providers: list[tuple[str, object]]) -> object:
-        assert providers[0][0] == "CUDAExecutionProvider"
-        return real(model, settings, providers=["CPUExecutionProvider"])
+    def without_cuda(model: bytes, settings: object, providers: list[tuple[str, object]], **options: object) -> object:
+        assert providers == wanted
+        return real(model, settings, providers=["CPUExecutionProvider"], **options)
 
-    monkeypatch.setattr(
-        onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
-    )
+    known = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: known)
     monkeypatch.setattr(onnxruntime, "InferenceSession", without_cuda)
-    with pytest.raises(DeviceError, match=r"cuda was asked for, but onnxruntime would run some\.onnx on CPU"):
-        open_session(tiny_model, "cuda")
+    with pytest.raises(DeviceError, match=rf"{device} was asked for, but onnxruntime would run some\.onnx on CPU"):
+        open_session(tiny_model, device)

@@ -15,6 +15,7 @@ from facesmith.detectors.retinaface.model import RetinaFace
 from facesmith.detectors.weights import kind_of
 from facesmith.errors import MissingExtraError, ModelError
 from facesmith.export import graphs
+from facesmith.export.fusion import fuse
 from facesmith.export.meshes import mesh_file
 from facesmith.runtime.meshes import MESHES_KEY, mesh_path
 
@@ -78,6 +79,7 @@ def export_onnx(model: DetectorNetwork, path: Path, *, name: str, **facts: Any) 
 
     model = model.eval().cpu()
     graph = onnxslim.slim(_trace(model))
+    fuse(graph)
     meshes = mesh_file(model, name) if isinstance(model, RetinaFace) and model.mesh else None
     metadata = {
         "name": name,

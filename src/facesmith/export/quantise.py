@@ -10,15 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from facesmith.errors import ConfigError, MissingExtraError, ModelError
+from facesmith.export.precision import QUANTISED, integer_nodes, network_nodes
 
 ImageBatch = npt.NDArray[np.uint8]
 
-QUANTISED = ("Conv", "Relu", "LeakyRelu", "MaxPool", "Add", "Concat", "Resize")
-"""Operators that work on eight-bit maps. All others between them take the maps back to float32 and cost more than
-the convolutions win."""
 
-
-def quantise(model: bytes, batches: Iterable[ImageBatch]) -> bytes:
+def quantise(model: bytes, batches: Iterable[ImageBatch], *, everything: bool = False) -> bytes:
     """Quantise the network of an exported model; the decoding of its maps stays in float32.
 
     Static quantisation in the QDQ form, which onnxruntime and OpenVINO both turn into integer kernels: weights int8
@@ -29,6 +26,8 @@ def quantise(model: bytes, batches: Iterable[ImageBatch]) -> bytes:
         model: an ONNX file as :func:`facesmith.export.onnx.export_onnx` writes it.
         batches: calibration pictures, (B, H, W, 3) uint8 RGB, of the kind and at the size that the model will see; a
             few hundred photographs do (with 64 kpnet-drnet lost 2.4 points of recall, with 256 none).
+        everything: also what :func:`~facesmith.export.precision.integer_nodes` leaves alone; OpenVINO is faster so,
+            onnxruntime slower.
 
     Returns:
         An ONNX file of the same signature, its metadata plus ``"precision": "int8"``.
@@ -47,9 +46,10 @@ def quantise(model: bytes, batches: Iterable[ImageBatch]) -> bytes:
     proto = onnx.load_from_string(model)
     if any(node.op_type == "QuantizeLinear" for node in proto.graph.node):
         raise ModelError("this model is quantised already")
-    network = network_nodes(proto.graph)
-    if not network:
+    if not network_nodes(proto.graph):
         raise ModelError("only networks with convolutions can be quantised; this model has none")
+    nodes = network_nodes(proto.graph) if everything else integer_nodes(proto.graph)
+    chosen = [node.name for node in nodes if node.op_type in QUANTISED]
     _mark_preprocessed(proto)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "int8.onnx"
@@ -62,7 +62,7 @@ def quantise(model: bytes, batches: Iterable[ImageBatch]) -> bytes:
             weight_type=quantization.QuantType.QInt8,
             per_channel=True,
             op_types_to_quantize=list(QUANTISED),
-            nodes_to_quantize=[node.name for node in network if node.op_type in QUANTISED],
+            nodes_to_quantize=chosen,
         )
         quantised = onnx.load(file)
     facts = {entry.key: entry.value for entry in proto.metadata_props}
@@ -71,18 +71,6 @@ def quantise(model: bytes, batches: Iterable[ImageBatch]) -> bytes:
     onnx.helper.set_model_props(quantised, facts)
     data: bytes = quantised.SerializeToString()
     return data
-
-
-def network_nodes(graph: Any) -> list[Any]:
-    """The nodes of an ONNX graph that a convolution depends on, and the convolutions; the rest decodes their maps."""
-    maker = {output: node for node in graph.node for output in node.output}
-    waiting, found = [node for node in graph.node if node.op_type == "Conv"], set[str]()
-    while waiting:
-        node = waiting.pop()
-        if node.output[0] not in found:
-            found.add(node.output[0])
-            waiting += [maker[name] for name in node.input if name in maker]
-    return [node for node in graph.node if node.output[0] in found]
 
 
 def _mark_preprocessed(proto: Any) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from facesmith import weights
 from facesmith.errors import ModelError
@@ -11,20 +12,24 @@ from facesmith.runtime.detector import Detector
 from facesmith.runtime.meshes import OnnxMeshes, mesh_path
 from facesmith.runtime.session import OnnxSession
 
+if TYPE_CHECKING:
+    from facesmith.runtime.openvino_session import OpenVINOSession
+
 
 def load(model: str | PathLike[str] | None = None, *, device: str = "cpu", threads: int | None = None) -> Detector:
     """A detector that is ready to run.
 
     Args:
-        model: a name in the table of weights (``facesmith models``), or the path of an ``.onnx`` file or of a
-            ``.safetensors`` checkpoint (the latter needs PyTorch); ``None`` is ``weights.DEFAULT``.
-        device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``. Nothing falls back: see :attr:`Detector.device`.
+        model: a name in the table of weights (``facesmith models``), or the path of an ``.onnx`` file, of an ``.xml``
+            file (OpenVINO's) or of a ``.safetensors`` checkpoint (PyTorch's); ``None`` is ``weights.DEFAULT``.
+        device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``; for ``.onnx`` files also ``"tensorrt"`` and ``"tensorrt:N"``, for
+            ``.xml`` what OpenVINO has. Nothing falls back: see :attr:`Detector.device`.
         threads: CPU threads; ``None`` is all that the affinity mask and the container grant.
 
     Raises:
         ModelError: no such name or file, a damaged file, or not a model of facesmith.
         DeviceError: the device cannot be used.
-        MissingExtraError: a checkpoint without PyTorch installed.
+        MissingExtraError: a checkpoint without PyTorch, or an ``.xml`` file without OpenVINO installed.
         ConfigError: ``threads`` is below 1.
     """
     model = weights.DEFAULT if model is None else model
@@ -34,8 +39,13 @@ def load(model: str | PathLike[str] | None = None, *, device: str = "cpu", threa
         data = weights.read(record)
         session = OnnxSession(data, source=f"model {record.name}", device=device, threads=count)
         return _detector(session, Path(weights.__file__).with_name(record.file), record.sha256)
-    if path.suffix not in (".onnx", ".safetensors"):
+    if path.suffix not in (".onnx", ".xml", ".safetensors"):
         raise ModelError(weights.unknown(str(model)))
+    if path.suffix == ".xml":
+        from facesmith.runtime.openvino_session import OpenVINOSession
+
+        openvino_session = OpenVINOSession(path, device=device, threads=count)
+        return _detector(openvino_session, path, openvino_session.checksum)
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -49,7 +59,7 @@ def load(model: str | PathLike[str] | None = None, *, device: str = "cpu", threa
     return Detector(torch_session, checksum=checksum, meshes=torch_session.meshes)
 
 
-def _detector(session: OnnxSession, path: Path, checksum: str) -> Detector:
+def _detector(session: "OnnxSession | OpenVINOSession", path: Path, checksum: str) -> Detector:
     """``session`` of the file at ``path``, with its mesh file if it has one."""
     if session.meshes is None:
         return Detector(session, checksum=checksum)

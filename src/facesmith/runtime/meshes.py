@@ -4,13 +4,16 @@ import hashlib
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
 from facesmith.errors import ModelError
 from facesmith.meshes import Meshes
 from facesmith.runtime.session import Candidates, FloatArray, ImageBatch, OnnxSession, inference_session
+
+if TYPE_CHECKING:
+    from facesmith.runtime.openvino_session import OpenVINOSession
 
 MESHES_KEY = "meshes"
 """Metadata of a detector's file: sha256 of its mesh file."""
@@ -56,7 +59,7 @@ class OnnxMeshes:
         source: what error messages call that.
     """
 
-    def __init__(self, detector: OnnxSession, read: Callable[[], bytes], *, source: str) -> None:
+    def __init__(self, detector: "OnnxSession | OpenVINOSession", read: Callable[[], bytes], *, source: str) -> None:
         self._detector, self._read, self._source = detector, read, source
         self._session: Any = None
         self._loading = threading.Lock()

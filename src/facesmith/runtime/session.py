@@ -14,6 +14,11 @@ ImageBatch = npt.NDArray[np.uint8]
 
 METADATA_KEY = "facesmith"
 _OUTPUT_RANKS = {"boxes": 3, "scores": 2, "landmarks": 4}
+_PROVIDER_NAMES = {"CUDAExecutionProvider": "CUDA", "TensorrtExecutionProvider": "TensorRT"}
+
+_DISABLED = ["WeightBiasQuantization"]
+"""Optimisers of onnxruntime that are not to run: this one makes integers of convolutions that
+:func:`facesmith.export.precision.integer_nodes` leaves in float32, because they are faster so."""
 
 
 class Candidates(NamedTuple):
@@ -60,7 +65,7 @@ class OnnxSession:
     Args:
         model: the bytes of the ONNX file.
         source: what error messages call it.
-        device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+        device: ``"cpu"``, ``"cuda"``, ``"cuda:N"``, ``"tensorrt"`` or ``"tensorrt:N"``.
         threads: threads that share one picture's work.
 
     Attributes:
@@ -101,7 +106,7 @@ def inference_session(model: bytes, *, source: str, device: str, threads: int) -
     """onnxruntime's session of a file, and the device's full name; arguments and errors as of :class:`OnnxSession`."""
     import onnxruntime as ort  # 0.1 s
 
-    provider, options, name = _provider(device, ort.get_available_providers())
+    providers, name = _providers(device, ort.get_available_providers())
     settings = ort.SessionOptions()
     settings.intra_op_num_threads = threads
     settings.inter_op_num_threads = 1
@@ -109,13 +114,13 @@ def inference_session(model: bytes, *, source: str, device: str, threads: int) -
     settings.enable_mem_pattern = False  # it keeps a plan for every picture size ever seen
     settings.log_severity_level = 4  # what goes wrong is raised, not logged
     try:
-        session = ort.InferenceSession(model, settings, providers=[(provider, options)])
+        session = ort.InferenceSession(model, settings, providers=providers, disabled_optimizers=_DISABLED)
     except Exception as error:  # onnxruntime has a dozen classes for this, all private
-        if provider != "CPUExecutionProvider":
+        if device != "cpu":
             raise DeviceError(f"{source} cannot run on {device}: {_first_line(error)}") from error
         raise ModelError(f"{source}: onnxruntime cannot load it: {_first_line(error)}") from error
     active = session.get_providers()
-    if active[0] != provider:
+    if active[0] != providers[0][0]:
         raise DeviceError(f"{device} was asked for, but onnxruntime would run {source} on {active[0]}")
     return session, name
 
@@ -133,18 +138,26 @@ def cuda_index(device: str) -> int | None:
     raise DeviceError(f"no such device: {device!r}; write cpu, cuda or cuda:N")
 
 
-def _provider(device: str, available: list[str]) -> tuple[str, dict[str, str], str]:
-    """(onnxruntime's provider, its options, the device's full name)."""
-    index = cuda_index(device)
-    if index is None:
-        return "CPUExecutionProvider", {}, "cpu"
-    if "CUDAExecutionProvider" not in available:
-        found = ", ".join(available)
+def _providers(device: str, available: list[str]) -> tuple[list[tuple[str, dict[str, str]]], str]:
+    """onnxruntime's providers with their options, the wanted one first, and the device's full name.
+
+    Operators that TensorRT does not know run in CUDA, those that CUDA does not know (shapes, mostly) on the CPU.
+    """
+    if match := re.fullmatch(r"tensorrt(?::(\d+))?", device):
+        index = match[1] or "0"
+        kinds = ["TensorrtExecutionProvider", "CUDAExecutionProvider"]
+        name = f"tensorrt:{index}"
+    else:
+        found = cuda_index(device)
+        if found is None:
+            return [("CPUExecutionProvider", {})], "cpu"
+        index, kinds, name = str(found), ["CUDAExecutionProvider"], f"cuda:{found}"
+    if missing := [kind for kind in kinds if kind not in available]:
         raise DeviceError(
-            f"{device} was asked for, but this onnxruntime has no CUDA provider (it has {found}); "
-            "install onnxruntime-gpu, or use device cpu"
+            f"{device} was asked for, but this onnxruntime has no {_PROVIDER_NAMES[missing[0]]} provider "
+            f"(it has {', '.join(available)}); install onnxruntime-gpu, or use device cpu"
         )
-    return "CUDAExecutionProvider", {"device_id": str(index)}, f"cuda:{index}"
+    return [(kind, {"device_id": index}) for kind in kinds], name
 
 
 def _metadata(session: Any, source: str) -> dict[str, Any]:
