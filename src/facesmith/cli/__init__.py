@@ -20,10 +20,14 @@ class Verb(NamedTuple):
 
 
 VERBS = {
-    "detect": Verb("facesmith.cli.detect:Detect", "find faces in pictures, folders or a list of paths"),
+    "detect": Verb("facesmith.cli.detect:Detect", "find faces in pictures, videos and what a webcam sees"),
     "anonymize": Verb("facesmith.cli.anonymize:Anonymize", "hide faces in pictures and videos"),
+    "serve": Verb("facesmith.cli.serve:Serve", "answer over HTTP: a service, and a page for the browser"),
     "train": Verb("facesmith.cli.train:Train", "train a detector on labelled photographs"),
-    "export": Verb("facesmith.cli.export:Export", "export trained weights to ONNX"),
+    "convert": Verb("facesmith.cli.convert:Convert", "convert labels between COCO, YOLO, WIDER, CVAT, Label Studio"),
+    "data": Verb("facesmith.cli.data:Data", "check, describe and make labels of your own photographs"),
+    "export": Verb("facesmith.cli.export:Export", "write a model as ONNX or for OpenVINO, float32 or int8"),
+    "benchmark": Verb("facesmith.cli.benchmark:Benchmark", "time a model here: latency, throughput, memory, energy"),
     "evaluate": Verb("facesmith.cli.evaluate:Evaluate", "judge a detector by a benchmark's protocol"),
     "ablate": Verb("facesmith.cli.ablate:Ablate", "repeat a paper's ablation: train its variants, print its table"),
     "search": Verb("facesmith.cli.search:Search", "find the network that fits a budget"),
