@@ -6,22 +6,22 @@ from pathlib import Path
 import tyro
 
 from facesmith.errors import ConfigError, MissingExtraError
+from facesmith.runtime import load
 from facesmith.runtime.cpus import available_cpus, chosen_threads
 
 try:
     import torch
 
     from facesmith.data.sources import sources_or_all
-    from facesmith.detectors.base import DetectorNetwork
-    from facesmith.detectors.parts.backbone import Backbone
-    from facesmith.detectors.retinaface.mesh.branch import MeshBranch
-    from facesmith.detectors.retinaface.mesh.pretrained import SHIPPED_DECODER
-    from facesmith.detectors.weights import build, read_description, save_weights, start_from
+    from facesmith.detectors.retinaface.config import RetinaFaceConfig
+    from facesmith.detectors.weights import read_description, save_weights, start_from
     from facesmith.training.ddp import Process, local_processes
     from facesmith.training.loop import TrainConfig, train
     from facesmith.training.memory import keep_freed_memory
     from facesmith.training.recipes import RECIPES
     from facesmith.training.recipes.recipe import Recipe
+    from facesmith.training.start import Start
+    from facesmith.training.teacher import Teacher, TeacherConfig, shared_out, unlabelled
     from facesmith.training.validation import validator
 except ImportError as error:
     raise MissingExtraError(f"training needs {error.name}: pip install 'facesmith[train]'") from error
@@ -35,8 +35,8 @@ class Run:
 
     recipe: tyro.conf.Suppress[Recipe]
     data: Path
-    """training photographs: NAME.txt label files beside their images and background/, or WIDER FACE as
-    published"""
+    """training photographs: a folder with labels (RetinaFace's, WIDER FACE's, COCO, YOLO-pose, CVAT or Label Studio)
+    and background/, or a label file"""
     train: TrainConfig
     out: Path | None = None
     """output folder; by default runs/NAME"""
@@ -47,7 +47,13 @@ class Run:
     decoder: Path | None = None
     """pre-trained mesh decoder (.safetensors) of a RetinaFace with a mesh branch; by default the shipped one"""
     pretrained: Path | None = None
-    """ImageNet weights of the backbone to start from: a state dict (.safetensors, .pth) of torchvision or timm"""
+    """weights of the backbone to start from: an ImageNet state dict (.safetensors, .pth) of torchvision or timm, or a
+    facesmith detector with the same backbone (.safetensors)"""
+    teacher: str | None = None
+    """a trained detector (a name of `facesmith models`, or a file) that fills in what labels lack: landmarks, and faces
+    in incompletely labelled photographs"""
+    unlabelled: Path | None = None
+    """photographs without labels, which --teacher labels alone; they are drawn by their number"""
     cache: Path | None = None
     """folder in which decoded pixels are kept: faster epochs for about 3 bytes a pixel of disk"""
     val: tuple[Path, Path] | None = None
@@ -68,6 +74,8 @@ class Run:
         return 0
 
     def _run_as(self, process: Process) -> None:
+        if self.unlabelled and not self.teacher:
+            raise ConfigError("--unlabelled needs --teacher: a detector that labels these photographs")
         if self.val and not self.train.evaluate_every:
             raise ConfigError("--val needs --train.evaluate-every: the number of steps between evaluations")
         keep_freed_memory()
@@ -76,37 +84,25 @@ class Run:
         torch.manual_seed(self.train.seed)
         name, config = read_description(self.model) if self.model else (self.recipe.name, self.recipe.model)
         out = self.out or Path("runs") / name
-        model = build(config)
-        if self.pretrained:
-            _pretrain(model, self.pretrained)
-        self._load_decoder(model)
+        if isinstance(config, RetinaFaceConfig) and config.mesh and config.mesh.alone and not self.init:
+            raise ConfigError("this recipe trains the mesh branch alone: --init must name the detector's weights")
+        model = Start(self.pretrained, self.decoder).network(config)
         if self.init:
             start_from(self.init, model)
         final = out / f"{name}.safetensors"
         judge = validator(*self.val, out=final, name=name, threads=threads) if self.val else None
         sources = sources_or_all(self.data, self.recipe.sources)
-        averaged = train(model, sources, self.train, out, process=process, cache=self.cache, evaluate=judge)
+        if self.unlabelled:
+            sources = shared_out(sources, unlabelled(self.unlabelled))
+        teacher = (
+            Teacher(load(self.teacher, device=self.device, threads=threads), TeacherConfig()) if self.teacher else None
+        )
+        averaged = train(
+            model, sources, self.train, out, process=process, cache=self.cache, evaluate=judge, teacher=teacher
+        )
         if process.rank == 0:
             save_weights(final, averaged, name=name, steps=self.train.steps)
             print(f"{final}: {self.train.steps} steps")
-
-    def _load_decoder(self, model: DetectorNetwork) -> None:
-        branch = getattr(model, "mesh", None)
-        if isinstance(branch, MeshBranch):
-            if branch.config.alone and not self.init:
-                raise ConfigError("this recipe trains the mesh branch alone: --init must name the detector's weights")
-            branch.load_decoder(self.decoder or SHIPPED_DECODER)
-        elif self.decoder:
-            raise ConfigError(f"--decoder is for a RetinaFace with a mesh branch; this {type(model).__name__} has none")
-
-
-def _pretrain(model: DetectorNetwork, path: Path) -> None:
-    backbone = getattr(model, "backbone", None)
-    if not isinstance(backbone, Backbone):
-        raise ConfigError(
-            f"--pretrained is for ResNet and MobileNet backbones; {type(model).__name__} has another here"
-        )
-    backbone.load_pretrained(path)
 
 
 Train = tyro.extras.subcommand_type_from_defaults(

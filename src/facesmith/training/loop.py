@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,7 @@ from facesmith.training.ddp import Process
 from facesmith.training.ema import EMA
 from facesmith.training.optimisers import SGD, AdamW
 from facesmith.training.schedule import Cosine, Drops
+from facesmith.training.teacher import Teacher
 
 LOG = "log.jsonl"
 LOG_EVERY = 20
@@ -103,6 +104,7 @@ def train(
     process: Process,
     cache: Path | None = None,
     evaluate: Callable[[Model], dict[str, float]] | None = None,
+    teacher: Teacher | None = None,
 ) -> Model:
     """Train ``model``, in place, and return the model of the averaged weights.
 
@@ -118,6 +120,7 @@ def train(
         process: this process's place; every process of a distributed run calls this function.
         cache: folder for decoded pixels.
         evaluate: gives the figures that are logged every ``config.evaluate_every`` steps; called in rank 0.
+        teacher: completes the labels of every batch.
 
     Raises:
         TrainingError: a loss is not finite (the checkpoint before is kept), or the checkpoint there belongs
@@ -127,7 +130,7 @@ def train(
     """
     out.mkdir(parents=True, exist_ok=True)
     model.to(process.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    run = _Run(model, config, out, process)
+    run = _Run(model, config, out, process, "" if teacher is None else f" {teacher}")
     step = run.resume()
     batches = Batches(
         sources,
@@ -142,7 +145,7 @@ def train(
         total=config.steps, initial=step, unit="step", disable=process.rank > 0, mininterval=1, smoothing=0.02
     ) as progress:
         for images, targets in batches.loader(step, config.steps, workers=config.workers):
-            losses = run.step(step, images, targets)
+            losses = run.step(step, images, targets if teacher is None else teacher(images, targets))
             step += 1
             progress.update()
             if step % LOG_EVERY == 0 or step == config.steps:
@@ -158,9 +161,11 @@ def train(
 class _Run(Generic[Model]):
     """State that changes from step to step."""
 
-    def __init__(self, model: Model, config: TrainConfig, out: Path, process: Process) -> None:
-        self.model, self.config, self.out, self.process = model, config, out, process
-        self.forward: nn.Module = torch.compile(model) if config.compiled else model
+    def __init__(self, model: Model, config: TrainConfig, out: Path, process: Process, taught: str) -> None:
+        self.model, self.config, self.out, self.process, self.taught = model, config, out, process, taught
+        self.forward: nn.Module = model
+        if config.compiled:
+            self.forward = cast(nn.Module, torch.compile(model))
         if process.world > 1:
             self.forward = nn.parallel.DistributedDataParallel(self.forward)  # all start with rank 0's weights
         self.ema = EMA(model, config.ema)
@@ -252,7 +257,7 @@ class _Run(Generic[Model]):
     def settings(self) -> str:
         """What must stay the same for a run to be resumed."""
         same = {**vars(self.config), "save_every": 0, "evaluate_every": 0, "workers": 0}
-        return f"{same} {getattr(self.model, 'config', '')}"
+        return f"{same} {getattr(self.model, 'config', '')}{self.taught}"
 
     def save(self, step: int) -> None:
         if self.process.rank == 0:
