@@ -1,12 +1,14 @@
 """Speed of RetinaFace's mesh decoder and renderer; the bar is Zhou et al.'s 2,500 faces a second on a GPU.
 
     python benchmarks/mesh.py                       # this CPU, one thread: PyTorch and onnxruntime
-    python benchmarks/mesh.py --device cuda         # a GPU: PyTorch, eager and as one CUDA graph
+    python benchmarks/mesh.py --device cuda --compiled   # a GPU: eager, as one CUDA graph, and compiled (Triton)
     python benchmarks/mesh.py --decoder mesh-decoder.safetensors
 
 ``decode`` is (B, 128) parameters to (B, n, 6) coloured meshes; ``draw`` is meshes to pictures as in training,
-forward and backward. On a CPU the process's own CPU time is taken, which other work on the machine disturbs least;
-what is printed is the best of several rounds. Without ``--decoder`` weights are random: the speed is the same.
+forward and backward; its shapes depend on what is seen, so it is not compiled. ``--compiled`` adds ``torch.compile``,
+which takes minutes (on a CPU it needs a C++ compiler). On a CPU the process's own CPU time is taken, which other work
+on the machine disturbs least; what is printed is the best of several rounds. Without ``--decoder`` weights are random:
+the speed is the same.
 Needs ``pip install facesmith[export]``.
 """
 
@@ -55,6 +57,8 @@ class MeshSpeed:
     """how often everything is timed"""
     picture: int = 64
     """side of the pictures that are drawn, pixels"""
+    compiled: bool = False
+    """time the compiled decoder too"""
 
     def run(self) -> None:
         """Measure and print."""
@@ -75,6 +79,8 @@ class MeshSpeed:
                 calls["decode as a CUDA graph"] = graphed(decoder, parameters)
             else:
                 calls["decode with onnxruntime"] = checked(session, decoder, parameters)
+            if self.compiled:
+                calls["decode compiled"] = compiled(decoder, parameters)
             calls[f"draw {self.picture} px and back"] = drawing(decoder, parameters, self.picture)
             rounds = [{name: seconds(call, device) for name, call in calls.items()} for _ in range(self.rounds)]
             speeds = {name: batch / min(one[name] for one in rounds) for name in calls}
@@ -123,6 +129,16 @@ def checked(session: onnxruntime.InferenceSession, decoder: MeshDecoder, paramet
     if not np.allclose(found, expected, atol=1e-4):
         raise SystemExit(f"onnxruntime and PyTorch differ by {np.abs(found - expected).max():.2g}")
     return lambda: session.run(None, feed)
+
+
+def compiled(decoder: MeshDecoder, parameters: Tensor) -> Call:
+    """The decoder compiled for this batch, once it has been seen to agree with itself."""
+    mode = "reduce-overhead" if parameters.is_cuda else "default"
+    fast = torch.compile(decoder, fullgraph=True, dynamic=False, mode=mode)
+    away = (fast(parameters) - decoder(parameters)).abs().max().item()
+    if not away < 1e-4:
+        raise SystemExit(f"the compiled decoder differs by {away:.2g}")
+    return lambda: fast(parameters)
 
 
 def graphed(decoder: MeshDecoder, parameters: Tensor) -> Call:

@@ -4,8 +4,8 @@
 
 Trains ResNet-50 with P2 to P6 and deformable layers on the first photographs of a label file, whose paths are relative
 to its folder, and judges the averaged weights on the same photographs by WIDER FACE's rule. Each photograph is fitted
-into a square; those with a face that is then smaller than the smallest anchor are passed over. Ends with success as soon
-as AP over all labelled faces is above the goal, with failure when the steps are spent.
+into a square; those with a face that is then smaller than the smallest anchor are passed over. Ends with success as
+soon as AP over all labelled faces is above the goal, with failure when the steps are spent.
 ``--steps 3 --side 64 --images 1`` only shows that it runs.
 """
 
@@ -38,7 +38,6 @@ from facesmith.training.loop import TrainConfig, train
 from facesmith.training.memory import keep_freed_memory
 from facesmith.training.optimisers import AdamW
 from facesmith.training.schedule import Cosine
-
 
 AS_THEY_ARE = AugmentConfig(squares=(1.0,), ignore_below=0.0, colour=0.0, grey=0.0, blur=0.0)
 """Whole squares, some of them mirrored."""
@@ -124,7 +123,8 @@ class Overfit:
             height, width = pixels.shape[:2]
             scale = self.side / max(height, width)
             boxes = label.boxes * scale
-            if label.ignored.any() or not len(boxes) or (boxes[:, 2:] - boxes[:, :2]).prod(axis=1).min() < self.smallest**2:
+            areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+            if label.ignored.any() or not len(boxes) or areas.min() < self.smallest**2:
                 continue
             square = np.zeros((self.side, self.side, 3), np.uint8)
             size = (round(width * scale), round(height * scale))

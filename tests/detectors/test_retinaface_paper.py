@@ -1,7 +1,6 @@
 """The paper's networks: ResNet backbones, P2 to P6, deformable layers, its own light backbone."""
 
 import dataclasses
-import itertools
 import json
 import warnings
 from dataclasses import replace
@@ -31,6 +30,7 @@ from facesmith.detectors.retinaface.config import (
     RetinaFaceConfig,
     RetinaFaceLossConfig,
 )
+from facesmith.detectors.retinaface.mesh.config import MeshBranchConfig, MeshConfig
 from facesmith.detectors.retinaface.model import RetinaFace, RetinaFaceMaps
 from facesmith.detectors.types import Targets
 from facesmith.detectors.weights import load_model, read_metadata, save_weights
@@ -206,6 +206,22 @@ class TestTraining:
         learning = [m for m in model.modules() if isinstance(m, DeformableConv2d) and m.offsets.weight.grad.any()]  # type: ignore[union-attr]
         assert len(learning) == 3 + 5 * 5
 
+    def test_all_five_terms_together(self) -> None:
+        """Three anchors a cell, five levels, deformable layers, the mesh branch: the pixels' gradient gets through."""
+        branch = MeshBranchConfig(
+            decoder=MeshConfig(latent=4, filters=(4,), order=2, coarsest=12), landmark=0.0, faces=2, smallest=8, crop=8
+        )
+        model = network(replace(SMALL, channels=16, mesh=branch)).train()
+        assert model.mesh is not None
+        nn.init.normal_(model.mesh.head.weight, std=0.1)  # at its start of zeros nothing gets past it
+        losses = model.loss(model(picture(1, 3, 128, 128)), one_face())
+        assert set(losses) == {"class", "box", "landmark", "mesh", "mesh_landmark", "mesh_prior"}
+        losses["mesh"].backward()  # type: ignore[no-untyped-call]
+        for module in (model.backbone, model.neck, model.context, model.mesh.head):
+            gradients = [p.grad for p in module.parameters() if p.grad is not None]
+            assert all(grad.isfinite().all() for grad in gradients)
+            assert any(grad.any() for grad in gradients)
+
     def test_the_papers_weights_and_thresholds(self) -> None:
         assert (PAPER_LOSS.box, PAPER_LOSS.landmark, PAPER_LOSS.negatives_per_positive) == (0.25, 0.1, 3)
         assert (PAPER_MATCH.positive, PAPER_MATCH.negative) == (0.5, 0.3)
@@ -254,9 +270,20 @@ class TestTraining:
         assert maps.boxes.grad.any()
 
     def test_rows_of_table_3_differ_in_one_field(self) -> None:
-        rows = list(ABLATION.values())
-        assert list(ABLATION) == ["FPN+Context", "+DCN", "+L_pts"]
-        assert [changed(a, b) for a, b in itertools.pairwise(rows)] == [[".deformable"], [".loss.landmark"]]
+        rows = ABLATION
+        assert list(rows) == ["FPN+Context", "+DCN", "+L_pts", "+L_pixel", "+L_pts+L_pixel"]
+        pairs = [
+            ("FPN+Context", "+DCN", ".deformable"),
+            ("+DCN", "+L_pts", ".loss.landmark"),
+            ("+DCN", "+L_pixel", ".mesh"),
+            ("+L_pts", "+L_pts+L_pixel", ".mesh"),
+            ("+L_pixel", "+L_pts+L_pixel", ".loss.landmark"),
+        ]
+        for before, after, field in pairs:
+            assert changed(rows[before], rows[after]) == [field]
+        meshed = rows["+L_pts+L_pixel"].mesh
+        assert meshed is not None
+        assert (meshed.pixel, meshed.pixels_alone, meshed.alone) == (0.01, True, False)
 
     def test_frozen_layers_are_no_business_of_the_optimiser(self, tmp_path: Path) -> None:
         config = replace(SMALL, backbone=replace(SMALL.backbone, frozen=2))
@@ -270,8 +297,8 @@ class TestTraining:
         assert sum(p.numel() for group in groups for p in group["params"]) == everything - fixed
 
     def test_recipes_follow_the_papers_schedule(self) -> None:
-        assert [recipe.name for recipe in RECIPES] == ["retinaface-r50", "retinaface-r152"]
-        assert [recipe.model for recipe in RECIPES] == [R50, R152]
+        assert [recipe.name for recipe in RECIPES] == ["retinaface-r50", "retinaface-r152", "retinaface-r152-mesh"]
+        assert [replace(recipe.model, mesh=None) for recipe in RECIPES] == [R50, R152, R152]
         for recipe in RECIPES:
             train, epoch = recipe.train, recipe.train.steps // 80
             assert epoch == 12_880 // 32

@@ -8,10 +8,14 @@ import torch
 from training_runs import SHORT, Trained
 
 from drawn_faces import TINY, write_faces, write_folds
+from facesmith.detectors.retinaface.mesh.config import MeshBranchConfig
+from facesmith.detectors.retinaface.mesh.pretrained import SHIPPED_DECODER, load_decoder
 from facesmith.detectors.retinaface.model import RetinaFace
 from facesmith.detectors.weights import load_model, save_weights
 from facesmith.errors import ConfigError, LabelError, ModelError
 from facesmith.evaluation.development import Development
+from facesmith.training.optimisers import AdamW
+from facesmith.training.start import Start
 from facesmith.training.studies import STUDIES
 from facesmith.training.studies.judges import FddbRecall, Machine
 from facesmith.training.studies.run import Place, run_study
@@ -137,6 +141,47 @@ class TestAStudy:
         run_study(STUDY, here, rows=["plain"])
         assert len(steps) == 3 + 2
         assert here.verdict(STUDY.rows[0], RECALL) is not None
+
+
+class TestWhatNetworksStartFrom:
+    def test_mesh_branches_have_the_shipped_decoder_and_learn_together_with_their_detector(
+        self, data: Path, tmp_path: Path
+    ) -> None:
+        network = Network("meshed", replace(TINY, mesh=MeshBranchConfig(faces=1, crop=8, smallest=8)))
+        study = replace(STUDY, rows=(Row("meshed", network, (RECALL,), (None, None)),))
+        here = place(data, tmp_path)
+        run_study(study, here)
+        model = load_model(here.weights(network))
+        assert isinstance(model, RetinaFace)
+        assert model.mesh is not None
+        shipped, _ = load_decoder(SHIPPED_DECODER)
+        assert all(torch.equal(v, shipped.state_dict()[k]) for k, v in model.mesh.dense.decoder.state_dict().items())
+        assert model.mesh.head.weight.any()
+        log = (here.folder(network) / "log.jsonl").read_text().splitlines()[-1]
+        assert {"class", "box", "mesh"} < json.loads(log).keys()
+
+    def test_a_backbone_that_is_given(self, data: Path, tmp_path: Path) -> None:
+        teacher = tmp_path / "teacher.safetensors"
+        torch.manual_seed(3)
+        model = RetinaFace(replace(TINY, channels=8))
+        save_weights(teacher, model, name="teacher")
+        still = AdamW(rate=0.0, weight_decay=0.0)
+        plain = place(data, tmp_path / "out", train=replace(SHORT, steps=1, optimiser=still))
+        here = replace(plain, start=Start(teacher))
+        assert here.folder(PLAIN) != plain.folder(PLAIN)
+        run_study(STUDY, here, rows=["plain"])
+        trained = load_model(here.weights(PLAIN))
+        assert isinstance(trained, RetinaFace)
+        ours, theirs = dict(trained.backbone.named_parameters()), dict(model.backbone.named_parameters())
+        assert all(torch.equal(weight, theirs[name]) for name, weight in ours.items())
+        assert f"Backbones start from {teacher}." in write_table(STUDY, here)
+
+    def test_one_of_another_shape_is_told_before_the_training(self, data: Path, tmp_path: Path) -> None:
+        teacher = tmp_path / "teacher.safetensors"
+        save_weights(teacher, RetinaFace(replace(TINY, backbone=replace(TINY.backbone, stem=4))), name="teacher")
+        with pytest.raises(ModelError, match="is not a state dict of this MobileNet"):
+            run_study(STUDY, replace(place(data, tmp_path / "out"), start=Start(teacher)))
+        assert not (tmp_path / "out").exists()
 
 
 class TestGivenWeights:

@@ -12,6 +12,7 @@ from facesmith.runtime.cpus import available_cpus
 
 try:
     from facesmith.training.loop import TrainConfig
+    from facesmith.training.start import Start
     from facesmith.training.studies import STUDIES
     from facesmith.training.studies.judges import Machine
     from facesmith.training.studies.run import Place, run_study
@@ -41,6 +42,8 @@ class Run:
     """rows to do now; without it all of them"""
     weights: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NETWORK=FILE")] = ()
     """trained weights (.safetensors) to judge in place of training that network"""
+    pretrained: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """weights of the backbone that all networks start from, as for `facesmith train`; without it random ones"""
     cache: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """folder in which decoded pixels are kept: faster epochs for about 3 bytes a pixel of disk"""
     jobs: int = 1
@@ -61,6 +64,7 @@ class Run:
             data=self.data,
             sources=self.study.sources,
             given=dict(map(_named, self.weights)),
+            start=Start(self.pretrained),
             cache=self.cache,
             machine=Machine(self.device, self.threads or max(available_cpus() // max(self.jobs, 1), 1)),
         )

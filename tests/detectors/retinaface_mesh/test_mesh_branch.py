@@ -168,6 +168,28 @@ class TestLoss:
         assert first.grad.abs().sum() > 0
         assert all(p.grad is None for p in branch(model).dense.parameters())
 
+    @pytest.mark.parametrize("pixels_alone", [False, True])
+    def test_what_the_detector_learns_from(self, pixels_alone: bool) -> None:
+        model = network(replace(TINY, mesh=replace(BRANCH, pixels_alone=pixels_alone))).train()
+        torch.nn.init.normal_(branch(model).head.weight, std=0.1)
+        first, head = next(model.backbone.parameters()), branch(model).head.weight
+        reached = {}
+        for name, value in self.terms(model, example()).items():
+            model.zero_grad()
+            value.backward(retain_graph=True)  # type: ignore[no-untyped-call]
+            assert head.grad is not None
+            assert head.grad.any(), name
+            reached[name] = first.grad is not None and bool(first.grad.any())
+        assert reached == {"mesh": True, "mesh_landmark": not pixels_alone, "mesh_prior": not pixels_alone}
+
+    def test_where_the_terms_reach_changes_no_value(self) -> None:
+        both = []
+        for pixels_alone in (False, True):
+            model = network(replace(TINY, mesh=replace(BRANCH, pixels_alone=pixels_alone)))
+            torch.nn.init.normal_(branch(model).head.weight, std=0.1, generator=torch.Generator().manual_seed(0))
+            both.append({name: value.item() for name, value in self.terms(model, example()).items()})
+        assert both[0] == both[1]
+
     def test_faces_without_landmarks_have_the_picture_only(self) -> None:
         terms = self.terms(network(), example(without_landmarks=True))
         assert terms["mesh"] > 0

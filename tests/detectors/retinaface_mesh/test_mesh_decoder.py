@@ -55,6 +55,16 @@ def test_a_batch_equals_single_faces() -> None:
         assert torch.allclose(decoder(parameters[i : i + 1])[0], faces[i], atol=1e-5)
 
 
+@torch.no_grad()
+def test_compiles_as_one_graph() -> None:
+    """Traced only: code for a machine takes minutes and a compiler."""
+    torch.manual_seed(0)
+    decoder = MeshDecoder(MeshConfig(latent=4, filters=(6, 4), order=3)).eval()
+    traced = torch.compile(decoder, backend="eager", fullgraph=True)
+    parameters = torch.randn(3, 4)
+    torch.testing.assert_close(traced(parameters), decoder(parameters))
+
+
 def test_what_is_stored() -> None:
     decoder = MeshDecoder(SMALL)
     layers = ("convs.0", "convs.1", "last", "linear")

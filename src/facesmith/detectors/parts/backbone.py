@@ -15,6 +15,10 @@ CLASSIFIERS = ("fc.", "classifier.")
 """Beginnings of the names of an ImageNet network's last layer, which a backbone does not have."""
 
 
+_OWN = "backbone."
+"""Beginning of the names of the backbone's tensors in a detector of ours."""
+
+
 class Tap(NamedTuple):
     """One feature map that a backbone hands on: that is all a neck has to know of it."""
 
@@ -41,13 +45,17 @@ class Backbone(nn.Module, ABC):
     def load_pretrained(self, path: Path) -> None:
         """Start from a local state dict of the same names and shapes; its classifier is left out.
 
+        Of a facesmith detector's file its backbone is taken.
+
         ``first_layers`` stay as they are from then on: no gradients, and their normalisation uses the stored
         statistics in training too.
 
         Raises:
             ModelError: not a state dict, or its tensors are not this backbone's.
         """
-        _fill(self, read_state_dict(path), path)
+        tensors = read_state_dict(path)
+        own = {name.removeprefix(_OWN): value for name, value in tensors.items() if name.startswith(_OWN)}
+        _fill(self, own or tensors, path)
         self._frozen = True
         for layer in self.first_layers:
             layer.requires_grad_(False).eval()

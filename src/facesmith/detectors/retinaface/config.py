@@ -89,16 +89,21 @@ R152 = RetinaFaceConfig(
     scale=IMAGENET_SCALE,
     candidates=5000,
 )
-"""The paper's network without its mesh branch: P2 to P6, deformable pyramid and context modules."""
+"""The paper's network without its mesh branch (``mesh``): P2 to P6, deformable pyramid and context modules."""
 
 R50 = replace(R152, backbone=RESNET50)
 
 LIGHT = RetinaFaceConfig(backbone=PAPER_MOBILENET)
 """The paper's light network (section 4.8): 7×7 stem of stride 4, P3 to P5, anchors as in SSH, nothing deformable."""
 
+PIXELS_ALONE = MeshBranchConfig(pixels_alone=True)
+"""The mesh branch trained with the detector, which sees no more of it than the paper's: L_pixel with λ₃ = .01."""
+
 ABLATION = {
     "FPN+Context": replace(R152, deformable=False, loss=replace(PAPER_LOSS, landmark=0.0)),
     "+DCN": replace(R152, loss=replace(PAPER_LOSS, landmark=0.0)),
     "+L_pts": R152,
+    "+L_pixel": replace(R152, loss=replace(PAPER_LOSS, landmark=0.0), mesh=PIXELS_ALONE),
+    "+L_pts+L_pixel": replace(R152, mesh=PIXELS_ALONE),
 }
-"""The first rows of the paper's Table 3, each one field from the row before."""
+"""The rows of the paper's Table 3: +DCN is a field from the first, each loss a field from +DCN, both from either."""

@@ -84,7 +84,7 @@ class Cluster:
             raise MissingExtraError("a cluster needs ray: pip install 'facesmith[cluster]'") from error
         self._ray: Any = ray
         ray.init(address=None if address == "local" else address, log_to_driver=False, include_dashboard=False)
-        count = max(int(ray.cluster_resources().get("CPU", 1)) // judge.threads, 1)
+        count = max(int(self._ray.cluster_resources().get("CPU", 1)) // judge.threads, 1)
         actor = ray.remote(num_cpus=judge.threads)(Scorer)
         self._actors = [actor.remote(judge) for _ in range(count)]
 

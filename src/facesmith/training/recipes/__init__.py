@@ -15,8 +15,8 @@ from facesmith.training.recipes import (
 
 RECIPES = (
     retinaface_mobilenet025.RECIPE,
-    retinaface_mobilenet025_widerface.RECIPE,
-    retinaface_mesh.RECIPE,
+    *retinaface_mobilenet025_widerface.RECIPES,
+    *retinaface_mesh.RECIPES,
     damofd_05g.RECIPE,
     *damofd_widerface.RECIPES,
     *retinaface_resnet.RECIPES,

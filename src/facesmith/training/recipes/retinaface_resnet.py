@@ -1,4 +1,5 @@
-"""RetinaFace as the paper trained it, without its mesh branch: ResNet-50 and ResNet-152, P2 to P6, deformable layers.
+"""RetinaFace as the paper trained it: ResNet-50 and ResNet-152, P2 to P6, deformable layers; ``retinaface-r152-mesh``
+has the mesh branch too, trained together with the rest.
 
 Command: ``torchrun --nproc-per-node 4 -m facesmith train retinaface-r152 --data WIDER_DIR --device cuda`` (WIDER_DIR:
 RetinaFace's ``train/label.txt`` and ``train/images``)
@@ -14,9 +15,12 @@ it from epoch 55 and of that from 68 on, 80 epochs in all; squares of .3 to 1 ti
 The rows of the paper's Table 3 are ``facesmith.detectors.retinaface.config.ABLATION``.
 """
 
+from dataclasses import replace
+
 from facesmith.data.augment import AugmentConfig
 from facesmith.data.batches import BatchConfig
 from facesmith.detectors.retinaface.config import R50, R152, RetinaFaceConfig
+from facesmith.detectors.retinaface.mesh.config import MeshBranchConfig
 from facesmith.training.loop import TrainConfig
 from facesmith.training.optimisers import SGD
 from facesmith.training.recipes.recipe import Recipe
@@ -26,6 +30,10 @@ EPOCHS = 80
 IMAGES = 32
 PAPER_AUGMENT = AugmentConfig(squares=(0.3, 0.45, 0.6, 0.8, 1.0), grey=0.0, blur=0.0)
 EPOCH_STEPS = 12_880 // IMAGES
+
+
+WHOLE = replace(R152, mesh=MeshBranchConfig())
+"""With the mesh branch; its landmark term (:class:`MeshBranchConfig`) is not the paper's."""
 
 
 def _recipe(name: str, model: RetinaFaceConfig) -> Recipe:
@@ -43,4 +51,4 @@ def _recipe(name: str, model: RetinaFaceConfig) -> Recipe:
     return Recipe(name=name, model=model, train=train)
 
 
-RECIPES = (_recipe("retinaface-r50", R50), _recipe("retinaface-r152", R152))
+RECIPES = (_recipe("retinaface-r50", R50), _recipe("retinaface-r152", R152), _recipe("retinaface-r152-mesh", WHOLE))

@@ -20,13 +20,14 @@ import torch
 
 from facesmith import files
 from facesmith.data.sources import SourceConfig, sources_or_all
-from facesmith.detectors.weights import build, configuration, read_metadata, save_weights
+from facesmith.detectors.weights import configuration, read_metadata, save_weights
 from facesmith.errors import ConfigError, ModelError
 from facesmith.evaluation.development import Development
 from facesmith.evaluation.predict import find_pictures
 from facesmith.training.ddp import Process
 from facesmith.training.loop import TrainConfig, train
 from facesmith.training.memory import keep_freed_memory
+from facesmith.training.start import Start
 from facesmith.training.studies.judges import Judge, Machine, Verdict
 from facesmith.training.studies.study import Network, Row, Study
 
@@ -45,6 +46,7 @@ class Place:
         data: training photographs; ``None``: all networks are given.
         sources: in which shares they are drawn, if all of them are there.
         given: network's name -> weights that are judged as they are.
+        start: the backbone that networks start from; that of mesh branches' decoders is the shipped one.
         cache: folder of decoded pixels.
 
     Raises:
@@ -58,6 +60,7 @@ class Place:
     data: Path | None = None
     sources: tuple[SourceConfig, ...] = ()
     given: Mapping[str, Path] = field(default_factory=dict)
+    start: Start = field(default_factory=Start)
     cache: Path | None = None
 
     def __post_init__(self) -> None:
@@ -70,7 +73,8 @@ class Place:
             what = repr(_checksum(self.given[network.name]))
         else:
             same = replace(self.train, save_every=1, workers=0)
-            what = repr((network.model, same, self.sources, self.data and self.data.resolve()))
+            parts = tuple(map(_checksum, self.start.files(network.model)))
+            what = repr((network.model, same, self.sources, self.data and self.data.resolve(), *parts))
         return self.out / f"{network.name}-{hashlib.sha256(what.encode()).hexdigest()[:8]}"
 
     def weights(self, network: Network) -> Path:
@@ -145,13 +149,16 @@ def _check(study: Study, place: Place, rows: Sequence[Row]) -> None:
         _check_given(study.networks[name], path)
     for judge in dict.fromkeys(judge for row in rows for judge in row.judges):
         find_pictures(place.dev.images, judge.task(place.dev).images)
-    untrained = [row.network.name for row in rows if not place.weights(row.network).exists()]
+    untrained = {row.network.name: row.network for row in rows if not place.weights(row.network).exists()}
     if untrained:
         if place.data is None:
             raise ConfigError(
-                f"{study.name}: {untrained[0]} has to be trained; name the folder of photographs (--data)"
+                f"{study.name}: {next(iter(untrained))} has to be trained; name the folder of photographs (--data)"
             )
         sources_or_all(place.data, place.sources)
+    if place.start.backbone:
+        for network in untrained.values():
+            place.start.network(network.model)
 
 
 def _check_given(network: Network, path: Path) -> None:
@@ -181,7 +188,7 @@ def _train(network: Network, place: Place) -> None:
     torch.manual_seed(place.train.seed)
     process = Process.start(place.machine.device)
     folder = place.folder(network)
-    model = build(network.model)
+    model = place.start.network(network.model)
     assert place.data is not None
     sources = sources_or_all(place.data, place.sources)
     averaged = train(model, sources, place.train, folder, process=process, cache=place.cache)

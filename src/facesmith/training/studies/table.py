@@ -55,6 +55,7 @@ def _document(study: Study, place: Place, found: dict[str, list[Verdict]]) -> di
         "package": __version__,
         "train": asdict(place.train),
         "data": None if place.data is None else str(place.data),
+        "pretrained": None if place.start.backbone is None else str(place.start.backbone),
         "rows": rows,
     }
 
@@ -71,6 +72,8 @@ def _markdown(study: Study, place: Place, found: dict[str, list[Verdict]]) -> st
     batch = place.train.batch
     all_given = place.given.keys() >= study.networks.keys()
     trained = "" if all_given else f"Each network: {place.train.steps:,} steps of {batch.images} images."
+    if trained and place.start.backbone:
+        trained += f" Backbones start from {place.start.backbone}."
     given = [f"{name}: the weights {path}." for name, path in place.given.items()]
     protocols: dict[str, list[str]] = {}
     for name, verdicts in found.items():

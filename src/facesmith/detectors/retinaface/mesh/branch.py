@@ -114,6 +114,10 @@ class MeshBranch(nn.Module):
         coloured = self.dense.decoder(split.face)
         rendering = self.renderer(coloured, split.camera, split.illumination, config.crop)
         pixel = pixel_loss(rendering, crop(maps.images, chosen.anchors, chosen.image, config.crop)).sum()
+        if config.pixels_alone:
+            parameters = self(maps.features.detach().flatten(0, 1)[None], flat[None])[0]
+            split = split_parameters(parameters, config.decoder.latent)
+            coloured = self.dense.decoder(split.face)
         seen = to_image(split.camera, coloured[:, self.dense.landmark_vertices, :3], chosen.anchors)
         sides = (chosen.boxes[:, 2:] - chosen.boxes[:, :2]).amax(dim=1)[known]
         away = (five_landmarks(seen[known])[..., :2] - chosen.landmarks[known]).abs().mean(dim=(1, 2))

@@ -19,7 +19,8 @@ class SparseProduct(nn.Module):
     """A fixed sparse matrix (m, n) times features (n, ...), rows of at most d entries each.
 
     The matrix and its transpose are kept as tables of column numbers and weights: forward and backward both only
-    gather, so results do not depend on the order in which threads finish.
+    gather, so results do not depend on the order in which threads finish. Under ``torch.compile`` plain operators are
+    given instead, which it fuses (on a GPU into Triton kernels).
     """
 
     columns: Tensor
@@ -37,7 +38,7 @@ class SparseProduct(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(n, ...) -> (m, ...)."""
         flat = features.reshape(len(features), -1)
-        if torch.compiler.is_exporting() or flat.dtype != torch.float32:
+        if torch.compiler.is_compiling() or flat.dtype != torch.float32:
             out = _gathered(flat, self.columns, self.weights)
         else:
             out = cast(
@@ -109,7 +110,7 @@ class _Product(torch.autograd.Function):
 
 
 def _gathered(features: Tensor, columns: Tensor, weights: Tensor) -> Tensor:
-    """The same in operators that every exporter and dtype knows."""
+    """The same in operators that every exporter, compiler and dtype knows."""
     weights = weights.to(features.dtype)
     pairs = zip(columns.unbind(1), weights.unbind(1), strict=True)
     terms = [features[column] * weight[:, None] for column, weight in pairs]

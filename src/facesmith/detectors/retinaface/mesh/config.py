@@ -53,6 +53,9 @@ class MeshBranchConfig:
             labelled box's longer side. The paper has no such term; without it a mesh must find its place by its
             colours alone.
         prior: weight of the mean square of P_ST, which keeps faces plausible. Not in the paper either.
+        pixels_alone: whether the two terms that are not the paper's reach the branch's head only. The rest of the
+            detector then learns from the dense regression loss alone, as in the paper, while landmarks still hold the
+            meshes in their place.
         faces: positive anchors of a batch that are drawn, at most (of each process); drawing all is slow.
         smallest: longer side, in pixels of the network's input, of the smallest labelled face that is drawn.
         crop: side in pixels to which the crop of an anchor is scaled for Eq. 3.
@@ -66,6 +69,7 @@ class MeshBranchConfig:
     pixel: float = 0.01
     landmark: float = 0.1
     prior: float = 1e-4
+    pixels_alone: bool = False
     faces: int = 32
     smallest: float = 32.0
     crop: int = 48
