@@ -103,7 +103,7 @@ class TestErrors:
 
     def test_no_data(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         message = self.failure(capsys, tmp_path / "absent", tmp_path / "out")
-        assert "no labels found; expected NAME.txt label files" in message
+        assert "absent: no such file or folder; expected NAME.txt, .json or .xml label files" in message
         assert not (tmp_path / "out").exists()
 
     def test_no_such_device(self, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

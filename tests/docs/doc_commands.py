@@ -77,6 +77,7 @@ SHORTER: Mapping[str, Mapping[str, str]] = {
 LINKS: Mapping[str, str] = {
     "TRUTH": "DIR/faces.txt",
     "IMAGES": "DIR",
+    "PHOTOGRAPHS": "DIR",
     "DEV": "DIR",
     "FOLDS": "DIR/ground-truth/FDDB-folds",
 }

@@ -65,6 +65,8 @@ def read(path: Path) -> list[LabelSet]:
         LabelError: nothing is there, two sets have one name, or a file is malformed; names file and line.
         ImageError: a format needs the size of a picture that cannot be read.
     """
+    if not path.exists():
+        raise LabelError(f"{path}: no such file or folder; expected {UNDERSTOOD}")
     if not path.is_dir():
         return read_file(path)
     sets = [*(yolo.read(path) if yolo.is_yolo(path) else _label_files(path)), *_background(path)]
