@@ -17,8 +17,8 @@ ABOUT = {
     "most small faces, everyday threshold 0.5.",
     "damofd-0.5g": "The smallest file and the fewest multiplications (0.59 GMAC at 640×480). Its scores are lower than "
     "RetinaFace's: `--threshold 0.33` gives about as many false positives as 0.5 does there.",
-    "bfbox-tiny": "Backbone and pyramid were found together by a search (BFBox). Finds the most small faces at VGA size with a "
-    "lower everyday threshold (`--threshold 0.3`); boxes and landmarks are less exact than the default model's.",
+    "bfbox-tiny": "Backbone and pyramid were found together by a search (BFBox). It finds the most small faces at VGA "
+    "size, with low scores (lower `--threshold`); its boxes and landmarks are less exact than the default model's.",
     "kpnet-hourglass": "Landmarks first: a face is found as five points, its box follows from them. Pictures are seen "
     "with their long side at 256 pixels, so it finds the larger faces of a picture only.",
     "kpnet-drnet": "As kpnet-hourglass, with the DRNet backbone: it finds more of the small faces, and has more false "
