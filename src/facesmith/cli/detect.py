@@ -106,8 +106,8 @@ class Detect:
     down. Landmarks are named as if the head were upright."""
 
     box_style: Annotated[str | None, tyro.conf.arg(metavar="STYLE")] = None
-    """Print the boxes that landmarks imply in this style, not those that the model predicts: square, wider, fddb, or
-    the dx,dy,sx,sy that `facesmith box-style` fits to other labels."""
+    """Print the boxes that landmarks imply in this style, not those that the model predicts: square, wider, fddb,
+    one that `facesmith box-style` fitted and keeps here (afw, pascal, malf, your own), or the dx,dy,sx,sy it prints."""
 
     model: Annotated[str | None, tyro.conf.arg(metavar="NAME-OR-FILE")] = None
     """A name that `facesmith models` lists, or an .onnx or .safetensors file."""

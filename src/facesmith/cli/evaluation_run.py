@@ -81,8 +81,8 @@ class Common:
     """NMS by the intersection over the smaller box's area, as KPNet does, not by IoU."""
 
     box_style: Annotated[str | None, tyro.conf.arg(metavar="STYLE")] = None
-    """Judge the boxes that a model's landmarks imply in this style, not those that it predicts: square, wider, fddb, or
-    the dx,dy,sx,sy that `facesmith box-style` fits to other labels."""
+    """Judge the boxes that a model's landmarks imply in this style, not those that it predicts: square, wider, fddb,
+    one that `facesmith box-style` fitted and keeps here (afw, pascal, malf, your own), or the dx,dy,sx,sy it prints."""
 
     threads: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """CPU threads; without it, as many as this process may use."""
