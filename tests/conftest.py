@@ -14,6 +14,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from facesmith.cli import main
+
 CELL = 16
 """The tiny network tells for each 16×16 cell of its input how bright it is."""
 
@@ -104,6 +106,29 @@ def tiny_network(metadata: dict[str, str] | None = None, **changes: object) -> o
     for key, value in ({"facesmith": json.dumps({"name": "tiny"})} if metadata is None else metadata).items():
         model.metadata_props.add(key=key, value=value)
     return model
+
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def tiny_command(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[[str], Command]:
+    """A verb -> what runs it with the tiny model in an empty folder: exit code, stdout, stderr."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+
+    def of(verb: str) -> Command:
+        def run(*arguments: str) -> tuple[int, str, str]:
+            code = main([verb, *arguments, "--model", str(tiny_model), "--size", "original", "--threads", "2"])
+            captured = capsys.readouterr()
+            return code, captured.out, captured.err
+
+        return run
+
+    return of
 
 
 SETTINGS = itertools.count()

@@ -10,7 +10,6 @@ import numpy.typing as npt
 import pytest
 
 from facesmith import images
-from facesmith.cli import main
 from facesmith.media.video import VideoReader
 from videos import sound_packets, write_video
 
@@ -53,18 +52,9 @@ def right(image: Image) -> int:
 
 
 @pytest.fixture
-def run(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(tiny_command: Callable[[str], Run]) -> Run:
     """Run ``facesmith anonymize`` with the tiny model in an empty folder: exit code, stdout, stderr."""
-    folder = tmp_path / "here"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-
-    def anonymize(*arguments: str) -> tuple[int, str, str]:
-        code = main(["anonymize", *arguments, "--model", str(tiny_model), "--size", "original", "--threads", "2"])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return anonymize
+    return tiny_command("anonymize")
 
 
 def lines(path: Path) -> list[dict[str, Any]]:

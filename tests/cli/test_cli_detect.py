@@ -26,18 +26,9 @@ def square(path: Path, x: int = 16, y: int = 0, *, width: int = 64, height: int 
 
 
 @pytest.fixture
-def run(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(tiny_command: Callable[[str], Run]) -> Run:
     """Run ``facesmith detect`` with the tiny model in an empty folder: exit code, stdout, stderr."""
-    folder = tmp_path / "here"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-
-    def detect(*arguments: str) -> tuple[int, str, str]:
-        code = main(["detect", *arguments, "--model", str(tiny_model), "--size", "original", "--threads", "2"])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return detect
+    return tiny_command("detect")
 
 
 def test_a_line_a_face(run: Run) -> None:

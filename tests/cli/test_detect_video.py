@@ -18,7 +18,7 @@ import pytest
 
 import facesmith.media
 from facesmith import images
-from facesmith.cli import detect, detect_video, main
+from facesmith.cli import detect, detect_video
 from facesmith.media.camera import Camera
 from facesmith.media.video import VideoReader
 from videos import sound_packets, write_video
@@ -58,18 +58,9 @@ def ids(row: dict[str, Any]) -> list[int]:
 
 
 @pytest.fixture
-def run(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(tiny_command: Callable[[str], Run]) -> Run:
     """Run ``facesmith detect`` with the tiny model in an empty folder: exit code, stdout, stderr."""
-    folder = tmp_path / "here"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-
-    def detect(*arguments: str) -> tuple[int, str, str]:
-        code = main(["detect", *arguments, "--model", str(tiny_model), "--size", "original", "--threads", "2"])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return detect
+    return tiny_command("detect")
 
 
 def test_a_line_a_frame(run: Run) -> None:
